@@ -1,0 +1,1 @@
+"""The command line: talks to the daemon through its socket only."""

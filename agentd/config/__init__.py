@@ -1,0 +1,1 @@
+"""Typed configuration: TOML in, values or all errors out."""

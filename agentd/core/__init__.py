@@ -1,0 +1,1 @@
+"""The decisions: pure, without clock, I/O, threads or chance."""

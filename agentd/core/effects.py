@@ -1,0 +1,154 @@
+"""What is asked for, as data that does nothing. An effect returns nothing; what came of it
+is a new event.
+
+The performer keeps their order, and performs an effect that touches the world (`Spawn`,
+`Signal`, `KillTree`, `Freeze`, `Thaw`, `Validate`, `Run`, `Alert`, `Reply`, `Control`) only
+when every `Persist` and `Journal` before it is durable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agentd.core.records import Durable, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make this durable. `durable` is a snapshot: the core never touches it again."""
+
+    agent: str
+    durable: Durable
+    lazy: bool = False
+    """Counters only: may wait some seconds, and nothing waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The agent was removed; its history stays."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Add one entry to the journal; followers see it once it is durable."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start a process for this incarnation; answered by `Spawned` or `SpawnFailed`.
+
+    Dropped if a process of another incarnation of this agent still lives.
+    """
+
+    agent: str
+    incarnation: int
+    incarnation_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send a signal to one incarnation: to its leader, or with `tree` to every process of it.
+
+    Dropped if that incarnation is gone by now, so that a late signal never hits a stranger
+    who was given the same pid. SIGTERM is followed by SIGCONT where the process is stopped.
+    """
+
+    agent: str
+    incarnation: int
+    signal: str
+    tree: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KillTree:
+    """SIGKILL to every process of this incarnation; answered by `Exited` (where the leader
+    lived) and `TreeEmpty`, or by `KillStuck` while something survives.
+    """
+
+    agent: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Stop the whole tree where it stands; answered by `Froze`."""
+
+    agent: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw:
+    """Let a frozen tree go on."""
+
+    agent: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Run the validate command of an agent that is about to start; answered by `Validated`."""
+
+    agent: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run the agent's on_escalate command, `payload` as JSON on its stdin."""
+
+    agent: str
+    payload: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Tell people. Whoever has no sink drops it."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A control line to the agent's connections: pause, resume, stop, steer."""
+
+    agent: str
+    incarnation: int
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer a request: `result`, or an error of CONTRACT 5.2 as (code, message, hint)."""
+
+    request: str
+    result: Mapping[str, object] | None = None
+    error: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Every agent is down, and the daemon may end."""
+
+
+Effect = (
+    Persist
+    | Forget
+    | Journal
+    | Spawn
+    | Signal
+    | KillTree
+    | Freeze
+    | Thaw
+    | Validate
+    | Run
+    | Alert
+    | Control
+    | Reply
+    | Exit
+)

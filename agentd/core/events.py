@@ -1,0 +1,242 @@
+"""What happened, as the core is told: frozen facts in the past tense.
+
+Every event about a process names its incarnation, an ordinal that is never reused for an
+agent; a late one changes nothing. Times are integer milliseconds of CLOCK_BOOTTIME.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agentd.config.schema import Config
+from agentd.core.lines import Line
+from agentd.core.records import Durable
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The process of this incarnation exists and has been let go to exec."""
+
+    agent: str
+    incarnation: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """No process came of it. `shortage`: the host's fault (EAGAIN, ENOMEM, EMFILE, ENOSPC)."""
+
+    agent: str
+    incarnation: int
+    error: str
+    """`errno` name, path and hint in one sentence."""
+    shortage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExitEvidence:
+    """What was seen around an end. Nothing here is guessed."""
+
+    oom_kills: int = 0
+    """Rise of the cgroup's oom_kill counter since the spawn."""
+    oom_source: str = ""
+    """Where that was read, such as `memory.events oom_kill 0 -> 1`, or the kernel log's line."""
+    rss_bytes: int | None = None
+    limit_bytes: int | None = None
+    survivors: int = 0
+    """Processes of its tree that outlived the leader."""
+    note: str = ""
+    """Anything else worth a line, such as `log disk full`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The leader of this incarnation ended. Neither code nor signal: nobody could see how."""
+
+    agent: str
+    incarnation: int
+    code: int | None = None
+    signal: int | None = None
+    evidence: ExitEvidence = ExitEvidence()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEmpty:
+    """No process of this incarnation is left."""
+
+    agent: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillStuck:
+    """SIGKILL was sent and something still lives, such as a process in state D."""
+
+    agent: str
+    incarnation: int
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinesReceived:
+    """Valid lines of one incarnation, in order. `external` agents have incarnation 0."""
+
+    agent: str
+    incarnation: int
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class LinesDropped:
+    """Lines of an agent over its rate, with the tokens and cost they carried."""
+
+    agent: str
+    incarnation: int
+    count: int
+    tokens: int = 0
+    cost_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The whole tree was measured: memory, CPU time used and bytes moved since its spawn."""
+
+    agent: str
+    incarnation: int
+    rss_bytes: int
+    cpu_ms: int | None = None
+    io_bytes: int | None = None
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OomChild:
+    """The kernel killed a helper of a living agent for memory."""
+
+    agent: str
+    incarnation: int
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Froze:
+    """The tree stands still (`frozen`), or could not be made to (`error`)."""
+
+    agent: str
+    incarnation: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The validate command ended. `ok` or why not, in one line."""
+
+    agent: str
+    incarnation: int
+    ok: bool
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed; deadlines that are due are handled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The daemon itself, or the whole host, stood still for so long: nobody's silence."""
+
+    gap_ms: int
+    kind: Literal["stall", "suspend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """An operator asks for something. `select` has been checked to be words, nothing more."""
+
+    request: str
+    """Identifies the asker for the `Reply`; unique while it is open."""
+    cmd: str
+    who: str
+    """Shown and kept: user name or uid, and pid."""
+    select: tuple[str, ...] = ()
+    reason: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A new valid configuration; `None` in `only` means all agents."""
+
+    config: Config
+    request: str = ""
+    who: str = ""
+    remove: bool = True
+    """Whether agents that are gone from the files are removed (explicit reload only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a recorded agent while no daemon watched."""
+
+    durable: Durable
+    alive: bool = False
+    pid: int | None = None
+    code: int | None = None
+    signal: int | None = None
+    ended: bool = False
+    """It had a process, and that is gone."""
+    rebooted: bool = False
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The daemon is up: what the store says, and what is found to be true."""
+
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAsked:
+    """The daemon is told to end: all agents stop, dependants first."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageChanged:
+    """The store failed or works again."""
+
+    ok: bool
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderLeft:
+    """Whoever waits under this request is gone."""
+
+    request: str
+
+
+Event = (
+    Spawned
+    | SpawnFailed
+    | Exited
+    | TreeEmpty
+    | KillStuck
+    | LinesReceived
+    | LinesDropped
+    | Sampled
+    | OomChild
+    | Froze
+    | Validated
+    | Ticked
+    | Gap
+    | Requested
+    | Configured
+    | Started
+    | ShutdownAsked
+    | StorageChanged
+    | ReaderLeft
+)
