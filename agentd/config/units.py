@@ -6,9 +6,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 _DURATION_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION_PART: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_DURATION_PART: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _SIZE_BYTES: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE: Final = re.compile(
+    r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII
+)
+_LENGTH_MAX: Final = 64  # of a duration or size as text; nobody needs more
 
 DURATION_MS_MAX: Final = 3_650 * _DURATION_MS["d"]
 SIZE_BYTES_MAX: Final = 1 << 60
@@ -36,6 +39,8 @@ def parse_duration(text: object) -> Milliseconds:
     """Read `"1h30m"`; anything else is a ValueError that says how one is written."""
     if not isinstance(text, str):
         raise ValueError('a duration is a string such as "90s", "5m" or "1h30m"')  # noqa: TRY004
+    if len(text) > _LENGTH_MAX:
+        raise ValueError('too long for a duration; write "90s", "5m" or "1h30m"')
     rest, total_ms = text.strip(), Decimal(0)
     while rest:
         part = _DURATION_PART.match(rest)
@@ -54,6 +59,8 @@ def parse_size(text: object) -> Bytes:
     """Read `"512M"`; the empty string is 0, which means none."""
     if text == "":
         return Bytes(0)
+    if isinstance(text, str) and len(text) > _LENGTH_MAX:
+        raise ValueError('too long for a size; write "512M" or "2G"')
     found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
         raise ValueError(f'{text!r} is not a size; write "512M" or "2G"')

@@ -166,11 +166,13 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """A new valid configuration; `None` in `only` means all agents."""
+    """A new valid configuration, and what differs in it."""
 
     config: Config
-    request: str = ""
-    who: str = ""
+    restart: frozenset[str] = frozenset()
+    """Agents of which something that is executed changed."""
+    applied: frozenset[str] = frozenset()
+    """Agents of which something else changed."""
     remove: bool = True
     """Whether agents that are gone from the files are removed (explicit reload only)."""
 
@@ -218,6 +220,19 @@ class ReaderLeft:
 
     request: str
 
+
+ProcessEvent = (
+    Spawned
+    | SpawnFailed
+    | Exited
+    | TreeEmpty
+    | KillStuck
+    | LinesDropped
+    | Sampled
+    | OomChild
+    | Froze
+    | Validated
+)
 
 Event = (
     Spawned

@@ -47,6 +47,11 @@ class Durable:
     stop_reason: StopReason | None = None
     """Why a stop that is under way was begun; the reason of the end that follows."""
     stop_evidence: str = ""
+    stop_after: str = ""
+    automatic: bool = False
+    """The next start is an automatic restart, and takes its place in the row."""
+    awaiting: str = ""
+    """Why a start is due that could not be made yet; empty: none is due."""
     restarts: int = 0
     """Starts after the first, whatever the cause."""
     last_exit: LastExit | None = None

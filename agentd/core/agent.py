@@ -1,0 +1,164 @@
+"""One agent as the core knows it: what must last (`Durable`) and what is only true now."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from agentd.config.agent import AgentConfig
+from agentd.core.events import Exited
+from agentd.core.memory import Memory
+from agentd.core.records import Durable
+from agentd.core.states import Health, Intent, State, StopReason, Trigger, advance
+from agentd.core.telemetry import Telemetry
+
+TRANSITIONS_KEPT: Final = 20
+CALLS_OPEN_MAX: Final = 64
+
+
+class Presence(StrEnum):
+    """How much of a process there is; finer than `State`, and nobody's wish."""
+
+    NONE = "none"
+    VALIDATING = "validating"
+    SPAWNING = "spawning"
+    ALIVE = "alive"
+    LEADERLESS = "leaderless"
+    """The leader is gone and something of its tree still lives."""
+
+
+class After(StrEnum):
+    """What follows a stop that we began."""
+
+    STAY = "stay"
+    AGAIN = "again"
+    POLICY = "policy"
+    """It counts as a failure, and the restart policy decides."""
+    REMOVE = "remove"
+
+
+@dataclass(slots=True)
+class Stop:
+    """A stop that is under way: why, since when, and what comes after it."""
+
+    reason: StopReason
+    evidence: str
+    after: After
+    begun_at_ms: int
+    kill_at_ms: int | None
+    """When patience ends; `None` once SIGKILL was sent."""
+    stuck: str = ""
+    """What survives SIGKILL, as last reported."""
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A call that has begun and not ended."""
+
+    label: str
+    begun_at_ms: int
+    until_ms: int
+    """Up to then it explains silence."""
+
+
+@dataclass(slots=True)
+class Transition:
+    """A change of state, for people."""
+
+    at_ms: int
+    state: State
+    why: str
+
+
+@dataclass(slots=True)
+class Agent:
+    """One agent's record. Only `move` assigns its state."""
+
+    name: str
+    config: AgentConfig
+    durable: Durable = field(default_factory=Durable)
+    presence: Presence = Presence.NONE
+    pid: int | None = None
+    since_ms: int = 0
+    """When the present state began."""
+    awaiting: str = ""
+    """Why a start is due that could not be made yet; empty: none is due."""
+    stop: Stop | None = None
+    ended: Exited | None = None
+    """How the leader ended, while its tree is not empty yet."""
+    shortages: int = 0
+    """Spawns in a row that failed for want of something on the host."""
+    shortage_until_ms: int | None = None
+    paused_at_ms: int | None = None
+    alive_at_ms: int | None = None
+    """Last sign of life: heartbeat, end of a call or a step, or what stands for it."""
+    beat_at_ms: int | None = None
+    """Last heartbeat of this incarnation."""
+    hold_until_ms: int | None = None
+    """Up to then silence is expected: announced, or a human is waited for."""
+    calls: dict[str, OpenCall] = field(default_factory=dict)
+    noted: Health = Health.UNKNOWN
+    """The health that was last told; what is shown is computed anew each time."""
+    healthy_since_ms: int | None = None
+    troubled: bool = False
+    """Something was told to people that a recovery must be told after."""
+    armed_ms: int | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    memory: Memory = field(default_factory=Memory)
+    transitions: deque[Transition] = field(default_factory=lambda: deque(maxlen=TRANSITIONS_KEPT))
+
+    @property
+    def state(self) -> State:
+        return self.durable.state
+
+    @property
+    def intent(self) -> Intent:
+        return self.durable.intent
+
+    @property
+    def incarnation(self) -> int:
+        return self.durable.incarnation
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a process of it may live, however little of it."""
+        return self.presence not in (Presence.NONE, Presence.VALIDATING)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what depends on it may start; a job that is done has prepared its ground."""
+        if self.state is State.COMPLETED:
+            return True
+        return self.durable.ready and self.state in (State.RUNNING, State.PARKED)
+
+    def move(self, trigger: Trigger, now_ms: int, why: str) -> None:
+        """Change the state along the table, and remember when and why."""
+        state = advance(self.durable.state, trigger)
+        if state is not self.durable.state:
+            self.durable.state = state
+            self.since_ms = now_ms
+            self.transitions.append(Transition(now_ms, state, why))
+
+    def forget_run(self) -> None:
+        """Drop what was true of the incarnation that is gone."""
+        self.presence = Presence.NONE
+        self.pid = None
+        self.stop = None
+        self.ended = None
+        self.paused_at_ms = None
+        self.alive_at_ms = None
+        self.beat_at_ms = None
+        self.hold_until_ms = None
+        self.calls.clear()
+        self.healthy_since_ms = None
+        self.noted = Health.UNKNOWN
+        self.durable.ready = False
+        self.durable.stop_reason = None
+        self.durable.stop_evidence = ""
+        self.durable.stop_after = ""
+
+
+def local_dependencies(agent: Agent) -> Iterator[str]:
+    """The agents of this host that it depends on; `host/agent` is another host's matter."""
+    return (name for name in agent.config.depends_on if "/" not in name)

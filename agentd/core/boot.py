@@ -1,0 +1,140 @@
+"""The first step of a daemon: recorded agents meet what is found to be true of them."""
+
+from agentd.config.agent import AgentConfig
+from agentd.config.schema import Config
+from agentd.core import ends, lifecycle
+from agentd.core.agent import After, Agent, Presence, Stop
+from agentd.core.effects import Forget, Freeze, KillTree
+from agentd.core.events import Exited, Fate, Started
+from agentd.core.exits import End
+from agentd.core.records import Durable
+from agentd.core.states import Intent, State, StopReason
+from agentd.core.turn import Turn
+
+_WITH_PROCESS = (State.STARTING, State.RUNNING, State.STOPPING, State.PAUSED, State.PARKED)
+# An agent that was down for one of these was meant to come back with the daemon.
+_COME_BACK = (StopReason.DAEMON_STOPPED, StopReason.HOST_REBOOTED)
+
+
+def start(turn: Turn, agents: dict[str, Agent], config: Config, event: Started) -> None:
+    """Restore what was recorded, adopt what lives, start what is due."""
+    turn.journal("daemon.started", None, f"agentd started with {len(config.agents)} agents")
+    for name, agent_config in config.agents.items():
+        fate = event.fates.get(name)
+        agents[name] = recorded(name, agent_config, fate)
+    for name, fate in event.fates.items():
+        if name not in agents:
+            _without_config(turn, agents, name, fate)
+    for agent in list(agents.values()):
+        fate = event.fates.get(agent.name)
+        if fate is None:
+            welcome(turn, agent)
+        elif agent.stop is None or agent.stop.after is not After.REMOVE:
+            _restore(turn, agent, fate)
+
+
+def recorded(name: str, config: AgentConfig, fate: Fate | None) -> Agent:
+    """The agent as it was recorded, or a new one with its initial intent."""
+    if fate is not None:
+        return Agent(name, config, fate.durable)
+    intent = Intent.UP if config.autostart or config.external else Intent.STOPPED
+    return Agent(name, config, Durable(intent=intent))
+
+
+def welcome(turn: Turn, agent: Agent) -> None:
+    """An agent that is new here."""
+    agent.since_ms = turn.now_ms
+    turn.touch(agent)
+    turn.journal("agent.added", agent, "added")
+    lifecycle.want_start(turn, agent, "autostart")
+
+
+def _without_config(turn: Turn, agents: dict[str, Agent], name: str, fate: Fate) -> None:
+    """It was removed from the files while no daemon ran: end it gracefully, keep its history."""
+    if not fate.alive:
+        turn.do(Forget(name))
+        return
+    agent = agents[name] = Agent(name, AgentConfig(), fate.durable)
+    agent.presence, agent.pid = Presence.ALIVE, fate.pid
+    agent.stop = Stop(
+        StopReason.CONFIG_CHANGED,
+        "it is no longer in the config",
+        After.REMOVE,
+        turn.now_ms,
+        turn.now_ms + agent.config.stop_timeout_ms,
+    )
+    turn.touch(agent)
+    lifecycle.carry_out_stop(turn, agent)
+
+
+def _restore(turn: Turn, agent: Agent, fate: Fate) -> None:
+    agent.since_ms = turn.now_ms
+    agent.awaiting = agent.durable.awaiting
+    turn.touch(agent)
+    if fate.alive:
+        _adopt(turn, agent, fate)
+    elif agent.state in _WITH_PROCESS and (fate.ended or agent.state is not State.PAUSED):
+        _book_end(turn, agent, fate)
+    elif agent.state is State.PAUSED:
+        agent.paused_at_ms = turn.now_ms
+    elif agent.state is State.STOPPED and _was_to_come_back(agent):
+        lifecycle.want_start(turn, agent, agent.awaiting or "agentd is back")
+
+
+def _was_to_come_back(agent: Agent) -> bool:
+    return bool(agent.awaiting) or agent.durable.reason in _COME_BACK or not agent.incarnation
+
+
+def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
+    agent.presence, agent.pid = Presence.ALIVE, fate.pid
+    agent.memory.begin(agent.config.memory, turn.now_ms)
+    # Silence begins to count one interval from now: nobody listened until then.
+    agent.alive_at_ms = turn.now_ms + agent.config.heartbeat.interval_ms
+    told = f"adopted as pid {fate.pid}, {agent.state}"
+    turn.journal("agent.adopted", agent, told, data={"pid": fate.pid})
+    if agent.state is State.STARTING:
+        agent.durable.spawned_at_ms = turn.now_ms
+        if agent.config.ready_by == "spawn":
+            lifecycle.on_ready(turn, agent, "spawned")
+    elif agent.state is State.STOPPING:
+        _take_up_stop(turn, agent)
+        lifecycle.carry_out_stop(turn, agent)
+    elif agent.state is State.PAUSED:
+        agent.paused_at_ms = turn.now_ms
+        turn.do(Freeze(agent.name, agent.incarnation))
+    elif agent.state not in _WITH_PROCESS:
+        # The record says that nothing lives. Whatever this is, it is not to be doubled.
+        after = After.AGAIN if agent.intent is Intent.UP else After.STAY
+        agent.stop = Stop(StopReason.UNKNOWN, "left over", after, turn.now_ms, None)
+        turn.do(KillTree(agent.name, agent.incarnation))
+
+
+def _take_up_stop(turn: Turn, agent: Agent) -> None:
+    """Go on with the stop that the last daemon had begun, with its patience whole again."""
+    durable = agent.durable
+    agent.stop = Stop(
+        durable.stop_reason or StopReason.UNKNOWN,
+        durable.stop_evidence,
+        After(durable.stop_after) if durable.stop_after else After.STAY,
+        turn.now_ms,
+        None if agent.intent is Intent.KILLED else turn.now_ms + agent.config.stop_timeout_ms,
+    )
+
+
+def _book_end(turn: Turn, agent: Agent, fate: Fate) -> None:
+    """It ended while nobody watched; decided once, like any other end."""
+    if agent.durable.stop_reason is not None:
+        _take_up_stop(turn, agent)
+    if not fate.ended and agent.state is State.STARTING and agent.stop is None:
+        lifecycle.want_start(turn, agent, "its start was interrupted")
+        return
+    agent.presence = Presence.LEADERLESS
+    if fate.rebooted and agent.stop is None:
+        after = After.AGAIN
+        agent.stop = Stop(StopReason.HOST_REBOOTED, fate.evidence, after, turn.now_ms, None)
+        told = fate.evidence or "the host rebooted"
+        ends.finish_run(turn, agent, End(StopReason.HOST_REBOOTED, told, failed=False))
+        return
+    ended = Exited(agent.name, agent.incarnation, fate.code, fate.signal)
+    agent.ended = ended
+    ends.on_tree_empty(turn, agent)

@@ -1,0 +1,221 @@
+"""What an operator may ask of agents, one function a command; the table is at the end.
+
+A function changes one agent and returns one line for the person who asked; what cannot
+be done is a `Conflict` that says why, and what could be done instead.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from agentd.core import ends, lifecycle, pausing
+from agentd.core.agent import After, Agent
+from agentd.core.dependencies import blockers
+from agentd.core.effects import Signal
+from agentd.core.events import Requested
+from agentd.core.exits import SIGNALS
+from agentd.core.states import Intent, State, StopReason
+from agentd.core.turn import Turn
+
+
+class Conflict(Exception):  # noqa: N818 - named after the code that the user sees
+    """The agent's state does not allow it."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+Command = Callable[[Turn, Agent, Requested], str]
+
+
+def start(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Start it; one that runs already is left alone, unless `fresh` asks for a new execution."""
+    _refuse_external(agent)
+    _refuse_held_back(agent, "start")
+    fresh = bool(asked.options.get("fresh"))
+    if fresh:
+        lifecycle.new_execution(turn, agent)
+        turn.touch(agent)
+    _come_up(agent, asked)
+    turn.touch(agent)
+    if agent.state is State.ESCALATED:
+        ends.forget_failures(agent)
+    if agent.has_process:
+        if agent.stop is not None:
+            lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
+            return "starts again as soon as it has stopped"
+        if fresh:
+            lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
+            return "restarts as a new execution"
+        return "runs already"
+    if agent.state is State.STARTING:
+        return "starts already"
+    lifecycle.want_start(turn, agent, f"started {_by(asked)}", by_hand=True)
+    return _told_start(turn, agent)
+
+
+def restart(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Stop it gracefully and start it again; by hand is never a failure."""
+    _refuse_external(agent)
+    _refuse_held_back(agent, "restart")
+    if agent.state is State.ESCALATED:
+        ends.forget_failures(agent)
+    _come_up(agent, asked)
+    turn.touch(agent)
+    if agent.has_process:
+        lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
+        return "restarts"
+    if agent.state is State.STARTING:
+        return "starts already"
+    lifecycle.want_start(turn, agent, f"restarted {_by(asked)}", by_hand=True)
+    return _told_start(turn, agent)
+
+
+def stop(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Stop it gracefully; it stays down until somebody starts it."""
+    _refuse_external(agent)
+    if agent.intent is Intent.KILLED:
+        return "is killed and stays down"
+    durable = agent.durable
+    down = not agent.has_process and agent.state in (State.STOPPED, State.COMPLETED)
+    durable.intent, durable.intent_by, durable.intent_reason = (
+        Intent.STOPPED,
+        asked.who,
+        asked.reason,
+    )
+    turn.touch(agent)
+    if not down:
+        pausing.bring_down(turn, agent, StopReason.USER_STOPPED, _by(asked))
+    elif agent.awaiting:
+        agent.awaiting = durable.awaiting = ""
+    return "is down already" if down else "stops"
+
+
+def kill(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """End the whole tree at once; sticky until somebody resumes it."""
+    _refuse_external(agent)
+    if agent.intent is Intent.KILLED and not agent.has_process:
+        return "is killed already"
+    pausing.kill(turn, agent, StopReason.USER_KILLED, asked.who, asked.reason)
+    return "killed; stays down"
+
+
+def pause(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Hold it back where it stands."""
+    _refuse_external(agent)
+    if agent.intent is Intent.PAUSED:
+        return "is paused already"
+    if agent.intent is not Intent.UP or agent.state is State.COMPLETED:
+        shown = agent.state if agent.intent is Intent.UP else agent.intent
+        raise Conflict(
+            f'"{agent.name}" is {shown}; there is nothing to pause', f"agentctl start {agent.name}"
+        )
+    pausing.pause(turn, agent, StopReason.USER_PAUSED, asked.who, asked.reason)
+    return "paused"
+
+
+def resume(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Let a paused or killed agent go on."""
+    _refuse_external(agent)
+    if agent.intent is Intent.UP:
+        return "is neither paused nor killed"
+    if agent.intent is Intent.STOPPED:
+        raise Conflict(f'"{agent.name}" is stopped, not paused', f"agentctl start {agent.name}")
+    if agent.has_process and agent.state is State.STOPPING:
+        _come_up(agent, asked)
+        lifecycle.new_execution(turn, agent)
+        lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
+        return "starts again as soon as it has stopped"
+    if agent.state is State.ESCALATED:
+        ends.forget_failures(agent)
+    return pausing.resume(turn, agent, asked.who, asked.reason)
+
+
+def hold(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """No automatic start while held."""
+    if agent.durable.held:
+        return "is held already"
+    agent.durable.held = True
+    turn.touch(agent)
+    turn.journal("agent.held", agent, f"held {_by(asked)}: no automatic start")
+    return "held: no automatic start"
+
+
+def unhold(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Automatic starts are allowed again; one that is due is made."""
+    if not agent.durable.held:
+        return "is not held"
+    agent.durable.held = False
+    turn.touch(agent)
+    turn.journal("agent.unheld", agent, f"let go {_by(asked)}")
+    return "no longer held"
+
+
+def reset(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Forget failures and cooldown; what waited for either starts."""
+    waited = agent.state in (State.COOLDOWN, State.ESCALATED)
+    ends.forget_failures(agent)
+    agent.durable.cooldown_until_ms = None
+    turn.touch(agent)
+    if waited and agent.intent is Intent.UP:
+        lifecycle.want_start(turn, agent, f"reset {_by(asked)}", by_hand=True)
+        return "failures forgotten; starts"
+    return "failures forgotten"
+
+
+def signal(turn: Turn, agent: Agent, asked: Requested) -> str:
+    """Send a plain signal to the leader."""
+    name = str(asked.options.get("signal", ""))
+    if name not in SIGNALS.values() and name not in ("SIGCONT", "SIGSTOP", "SIGWINCH"):
+        raise Conflict(f"{name!r} is not a signal", "agentctl signal NAME SIGUSR1")
+    if not agent.has_process:
+        raise Conflict(f'"{agent.name}" has no process', f"agentctl start {agent.name}")
+    turn.do(Signal(agent.name, agent.incarnation, name))
+    return f"{name} sent"
+
+
+def _by(asked: Requested) -> str:
+    return f"by {asked.who}" + (f": {asked.reason}" if asked.reason else "")
+
+
+def _come_up(agent: Agent, asked: Requested) -> None:
+    durable = agent.durable
+    durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, asked.who, asked.reason
+
+
+def _told_start(turn: Turn, agent: Agent) -> str:
+    blocked_by = blockers(agent, turn.fleet)
+    return f"waits for {', '.join(blocked_by)}" if blocked_by else "starts"
+
+
+def _refuse_held_back(agent: Agent, verb: str) -> None:
+    if agent.intent in (Intent.KILLED, Intent.PAUSED):
+        durable = agent.durable
+        why = f', "{durable.intent_reason}"' if durable.intent_reason else ""
+        raise Conflict(
+            f'"{agent.name}" is {agent.intent} (by {durable.intent_by}{why}); '
+            f"a {verb} would not bring it back",
+            f"agentctl resume {agent.name}",
+        )
+
+
+def _refuse_external(agent: Agent) -> None:
+    if agent.config.external:
+        raise Conflict(
+            f'"{agent.name}" is external: agentd did not start it and cannot stop it',
+            "start and stop it where it runs",
+        )
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "start": start,
+    "restart": restart,
+    "stop": stop,
+    "kill": kill,
+    "pause": pause,
+    "resume": resume,
+    "hold": hold,
+    "unhold": unhold,
+    "reset": reset,
+    "signal": signal,
+}

@@ -1,0 +1,74 @@
+"""One deadline per agent; the loop sleeps until the earliest."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from agentd.core import liveness
+from agentd.core.agent import Agent, Presence
+from agentd.core.states import Health, Intent, State
+
+
+def deadline_ms(agent: Agent, now_ms: int) -> int | None:
+    """The next moment at which something is due for this agent by time alone."""
+    moments = [
+        agent.shortage_until_ms,
+        agent.stop.kill_at_ms if agent.stop is not None else None,
+        agent.durable.cooldown_until_ms
+        if agent.state is State.COOLDOWN and not agent.durable.held
+        else None,
+        agent.durable.parked_until_ms if agent.state is State.PARKED else None,
+        startup_deadline_ms(agent),
+        stable_at_ms(agent),
+        liveness.next_change_ms(agent, now_ms),
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def startup_deadline_ms(agent: Agent) -> int | None:
+    """When a start has taken too long; None while nothing is starting."""
+    if agent.state is not State.STARTING or agent.presence is not Presence.ALIVE:
+        return None
+    if agent.durable.spawned_at_ms is None:
+        return None
+    return agent.durable.spawned_at_ms + agent.config.startup_timeout_ms
+
+
+def stable_at_ms(agent: Agent) -> int | None:
+    """When its row of failures is forgiven; None where there is nothing to forgive."""
+    if agent.state is not State.RUNNING or agent.intent is not Intent.UP:
+        return None
+    if agent.healthy_since_ms is None or agent.noted is not Health.HEALTHY:
+        return None
+    if not agent.durable.failures and not agent.durable.row:
+        return None
+    return agent.healthy_since_ms + agent.config.restart.stable_after_ms
+
+
+@dataclass(slots=True)
+class Deadlines:
+    """A heap with at most one live entry an agent; a later deadline leaves it alone and is
+    found when the earlier one comes.
+    """
+
+    heap: list[tuple[int, str]] = field(default_factory=list)
+
+    def arm(self, agent: Agent, now_ms: int) -> None:
+        """See to it that the loop wakes no later than this agent's deadline."""
+        at_ms = deadline_ms(agent, now_ms)
+        if at_ms is None:
+            return
+        at_ms = max(at_ms, now_ms)
+        if agent.armed_ms is None or at_ms < agent.armed_ms:
+            agent.armed_ms = at_ms
+            heapq.heappush(self.heap, (at_ms, agent.name))
+
+    def earliest_ms(self) -> int | None:
+        return self.heap[0][0] if self.heap else None
+
+    def due(self, now_ms: int) -> Iterator[str]:
+        """Take out, once each, the names of agents whose time may have come."""
+        names: dict[str, None] = {}
+        while self.heap and self.heap[0][0] <= now_ms:
+            names[heapq.heappop(self.heap)[1]] = None
+        return iter(names)

@@ -1,0 +1,51 @@
+"""Who waits for whom: starts in order, stops in the other, outages shown on the dependants."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from agentd.core.states import Intent, State
+
+if TYPE_CHECKING:
+    from agentd.core.agent import Agent
+
+
+def blockers(agent: "Agent", fleet: "Mapping[str, Agent]") -> list[str]:
+    """Dependencies of it that are not ready; another host's agents are not judged here."""
+    return [
+        name
+        for name in agent.config.depends_on
+        if "/" not in name and (name not in fleet or not fleet[name].is_ready)
+    ]
+
+
+def outages(agent: "Agent", fleet: "Mapping[str, Agent]") -> list[str]:
+    """Dependencies that are out, each with the reason of its last end where there is one."""
+    told = []
+    for name in blockers(agent, fleet):
+        last = fleet[name].durable.last_exit if name in fleet else None
+        told.append(f"{name} ({last.reason})" if last is not None else name)
+    return told
+
+
+def dependants(name: str, fleet: "Mapping[str, Agent]") -> "list[Agent]":
+    """Agents that name it in `depends_on`."""
+    return [agent for agent in fleet.values() if name in agent.config.depends_on]
+
+
+def may_stop(agent: "Agent", leaving: "Collection[str]", fleet: "Mapping[str, Agent]") -> bool:
+    """Whether no dependant of it that is on its way down too still lives."""
+    return not any(
+        other.has_process and (other.name in leaving or other.stop is not None)
+        for other in dependants(agent.name, fleet)
+    )
+
+
+def is_due(agent: "Agent", fleet: "Mapping[str, Agent]") -> bool:
+    """Whether a start that was put off can be made now."""
+    return (
+        bool(agent.awaiting)
+        and agent.intent is Intent.UP
+        and agent.state is State.STOPPED
+        and not agent.durable.held
+        and not blockers(agent, fleet)
+    )

@@ -1,0 +1,212 @@
+"""Starting and stopping one agent: each function takes the turn, and asks for effects."""
+
+from typing import Final
+
+from agentd.core import liveness
+from agentd.core.agent import After, Agent, Presence, Stop
+from agentd.core.dependencies import blockers
+from agentd.core.effects import Control, KillTree, Signal, Spawn, Thaw, Validate
+from agentd.core.events import Spawned, SpawnFailed, Validated
+from agentd.core.states import TRANSITIONS, Intent, State, StopReason, Trigger
+from agentd.core.turn import WARNING, Turn
+
+# A host that is short of something is asked again after 1, 2, 4 … seconds, at most this.
+SHORTAGE_WAIT_MS_MAX: Final = 30_000
+
+
+def want_start(turn: Turn, agent: Agent, cause: str, *, by_hand: bool = False) -> None:
+    """Start the agent, or remember that a start is due.
+
+    The operator's word is checked here, at the only door to a spawn: nothing starts that is
+    meant to be down, and nothing starts by itself that is held.
+    """
+    if agent.config.external or agent.intent is not Intent.UP or agent.has_process:
+        return
+    turn.touch(agent)
+    if by_hand:
+        agent.durable.automatic = False
+    blocked_by = ["agentd itself"] if turn.closing else blockers(agent, turn.fleet)
+    if blocked_by or (agent.durable.held and not by_hand):
+        _wait(turn, agent, cause, blocked_by)
+        return
+    _begin(turn, agent, cause)
+
+
+def _wait(turn: Turn, agent: Agent, cause: str, blocked_by: list[str]) -> None:
+    why = f"waiting for {', '.join(blocked_by)}" if blocked_by else "held"
+    agent.move(Trigger.END, turn.now_ms, why)
+    agent.awaiting = agent.durable.awaiting = cause
+
+
+def _begin(turn: Turn, agent: Agent, cause: str) -> None:
+    durable = agent.durable
+    agent.awaiting = durable.awaiting = ""
+    agent.shortage_until_ms = None
+    if not durable.execution:
+        new_execution(turn, agent)
+    if agent.state is not State.STARTING:
+        afoot = Trigger.START not in TRANSITIONS[agent.state]
+        agent.move(Trigger.AGAIN if afoot else Trigger.START, turn.now_ms, cause)
+    durable.incarnation += 1
+    durable.incarnation_id = turn.new_id()
+    durable.ready = False
+    durable.spawned_at_ms = None
+    if durable.automatic:
+        durable.automatic = False
+        durable.row += 1
+        durable.auto_start_at_ms = turn.now_ms
+    durable.cooldown_until_ms = durable.parked_until_ms = None
+    if durable.incarnation > 1:
+        durable.restarts += 1
+    agent.telemetry.forget_work()
+    turn.journal("agent.starting", agent, f"starting: {cause}", data={"cause": cause})
+    if agent.config.restart.validate and not durable.first_start:
+        agent.presence = Presence.VALIDATING
+        turn.do(Validate(agent.name, durable.incarnation))
+        return
+    _spawn(turn, agent, cause)
+
+
+def _spawn(turn: Turn, agent: Agent, cause: str) -> None:
+    durable = agent.durable
+    durable.first_start = False
+    agent.presence = Presence.SPAWNING
+    turn.do(Spawn(agent.name, durable.incarnation, durable.incarnation_id, cause))
+
+
+def new_execution(turn: Turn, agent: Agent) -> None:
+    """Begin a new logical run."""
+    agent.durable.execution = turn.new_id()
+    agent.durable.first_start = True
+
+
+def on_validated(turn: Turn, agent: Agent, event: Validated) -> str | None:
+    """Go on to the spawn; where the command refused, return why."""
+    if agent.presence is not Presence.VALIDATING:
+        return None
+    turn.touch(agent)
+    if event.ok:
+        _spawn(turn, agent, "validated")
+        return None
+    agent.presence = Presence.NONE
+    return event.evidence
+
+
+def on_spawned(turn: Turn, agent: Agent, event: Spawned) -> None:
+    """The process runs; a stop that overtook the spawn is carried out on it now."""
+    if agent.presence is not Presence.SPAWNING:
+        return
+    turn.touch(agent)
+    agent.presence = Presence.ALIVE
+    agent.pid = event.pid
+    agent.shortages = 0
+    agent.durable.spawned_at_ms = agent.alive_at_ms = turn.now_ms
+    agent.memory.begin(agent.config.memory, turn.now_ms)
+    turn.journal("agent.started", agent, f"started as pid {event.pid}", data={"pid": event.pid})
+    if agent.stop is not None:
+        carry_out_stop(turn, agent)
+    elif agent.config.ready_by == "spawn":
+        on_ready(turn, agent, "spawned")
+
+
+def on_ready(turn: Turn, agent: Agent, by: str) -> None:
+    """It is ready: what waits for it may start."""
+    if agent.state is not State.STARTING or agent.presence is not Presence.ALIVE:
+        return
+    turn.touch(agent)
+    agent.durable.ready = True
+    agent.alive_at_ms = turn.now_ms
+    agent.move(Trigger.READY, turn.now_ms, f"ready: {by}")
+    turn.journal("agent.ready", agent, f"ready: {by}")
+
+
+def on_shortage(turn: Turn, agent: Agent, event: SpawnFailed) -> None:
+    """The host could not spare a process; that is no failure of the agent."""
+    agent.shortages += 1
+    wait_ms = min(SHORTAGE_WAIT_MS_MAX, 1_000 * 2 ** min(agent.shortages - 1, 10))
+    agent.presence = Presence.NONE
+    agent.shortage_until_ms = turn.now_ms + wait_ms
+    turn.touch(agent)
+    if agent.shortages == 1:
+        turn.journal(
+            "agent.starting",
+            agent,
+            f"the host cannot spare a process ({event.error}); trying again",
+            severity=WARNING,
+            alert=False,
+        )
+
+
+def retry_spawn(turn: Turn, agent: Agent) -> None:
+    """Ask for the process again, after a shortage."""
+    agent.shortage_until_ms = None
+    agent.durable.incarnation += 1
+    agent.durable.incarnation_id = turn.new_id()
+    turn.touch(agent)
+    _spawn(turn, agent, "the host was short of something")
+
+
+def begin_stop(turn: Turn, agent: Agent, reason: StopReason, evidence: str, after: After) -> None:
+    """Ask a living agent to stop: stop_signal, grace, then SIGKILL to the whole tree."""
+    assert agent.has_process, agent.name
+    if agent.stop is not None:
+        _overtake(turn, agent, reason, evidence, after)
+        return
+    grace_ms = agent.config.stop_timeout_ms
+    agent.stop = Stop(reason, evidence, after, turn.now_ms, turn.now_ms + grace_ms)
+    _record_stop(agent)
+    agent.move(Trigger.STOP, turn.now_ms, reason.value)
+    turn.touch(agent)
+    turn.journal("agent.stopping", agent, evidence or f"stopping: {reason}", reason=reason)
+    if agent.presence is not Presence.SPAWNING:
+        carry_out_stop(turn, agent)
+
+
+def _overtake(turn: Turn, agent: Agent, reason: StopReason, evidence: str, after: After) -> None:
+    """A later word on what follows wins; the stop that is under way goes on."""
+    assert agent.stop is not None
+    agent.stop.reason, agent.stop.after = reason, after
+    agent.stop.evidence = evidence or agent.stop.evidence
+    _record_stop(agent)
+    turn.touch(agent)
+
+
+def _record_stop(agent: Agent) -> None:
+    assert agent.stop is not None
+    agent.durable.stop_reason = agent.stop.reason
+    agent.durable.stop_evidence = agent.stop.evidence
+    agent.durable.stop_after = agent.stop.after.value
+
+
+def carry_out_stop(turn: Turn, agent: Agent) -> None:
+    """Send what the stop under way calls for; a frozen tree is let go to hear it."""
+    assert agent.stop is not None
+    if agent.intent is Intent.KILLED or agent.stop.kill_at_ms is None:
+        kill_tree(turn, agent)
+        return
+    name, incarnation = agent.name, agent.incarnation
+    turn.do(Control(name, incarnation, "stop", agent.stop.reason.value))
+    turn.do(Signal(name, incarnation, agent.config.stop_signal))
+    if agent.paused_at_ms is not None:
+        turn.do(Thaw(name, incarnation))
+
+
+def kill_tree(turn: Turn, agent: Agent) -> None:
+    """SIGKILL to every process of it, at once."""
+    if agent.stop is not None:
+        agent.stop.kill_at_ms = None
+    if agent.presence is not Presence.SPAWNING:
+        turn.do(KillTree(agent.name, agent.incarnation))
+
+
+def on_heard(turn: Turn, agent: Agent) -> None:
+    """The first heartbeat makes it ready, where that is what it takes."""
+    if agent.state is State.STARTING and agent.config.ready_by == "heartbeat":
+        on_ready(turn, agent, "first heartbeat")
+
+
+def shift_after_gap(agent: Agent, gap_ms: int, now_ms: int) -> None:
+    """Silence moves with a gap of ours; cooldowns do not."""
+    liveness.shift(agent, gap_ms, now_ms)
+    if agent.state is State.STARTING and agent.durable.spawned_at_ms is not None:
+        agent.durable.spawned_at_ms = min(now_ms, agent.durable.spawned_at_ms + gap_ms)

@@ -1,0 +1,165 @@
+"""Held back and let go: pause and resume by freezing, kill, parking, and policy's own hand."""
+
+from agentd.core import lifecycle, liveness
+from agentd.core.agent import After, Agent, Presence
+from agentd.core.dependencies import may_stop
+from agentd.core.effects import Control, Freeze, Signal, Thaw
+from agentd.core.events import Froze
+from agentd.core.states import Intent, State, StopReason, Trigger
+from agentd.core.turn import CRITICAL, WARNING, Turn
+
+
+def pause(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) -> None:
+    """Hold it back where it stands; what it was to do waits with it."""
+    by_policy = reason is not StopReason.USER_PAUSED
+    _note_intent(agent, Intent.PAUSED, reason, who, evidence)
+    turn.touch(agent)
+    turn.journal(
+        "agent.paused",
+        agent,
+        f"paused by {who}" + (f": {evidence}" if evidence else ""),
+        severity=CRITICAL if by_policy else "info",
+        reason=reason,
+        alert=by_policy,
+    )
+    if agent.presence is Presence.ALIVE and agent.state is not State.STOPPING:
+        agent.move(Trigger.PAUSE, turn.now_ms, reason.value)
+        agent.paused_at_ms = turn.now_ms
+        turn.do(Control(agent.name, agent.incarnation, "pause", reason.value))
+        turn.do(Freeze(agent.name, agent.incarnation))
+    elif agent.presence is Presence.SPAWNING:
+        # Let the spawn come to its end: a stop that ends in a pause.
+        lifecycle.begin_stop(turn, agent, reason, evidence, After.STAY)
+    elif not agent.has_process:
+        agent.presence = Presence.NONE
+        agent.move(Trigger.HELD_BACK, turn.now_ms, reason.value)
+        agent.paused_at_ms = turn.now_ms
+
+
+def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
+    """Let it go on; returns what became of it, for the person who asked."""
+    durable = agent.durable
+    was = agent.intent
+    durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, who, why
+    turn.touch(agent)
+    if was is Intent.KILLED:
+        lifecycle.new_execution(turn, agent)
+        turn.journal("agent.resumed", agent, f"resumed by {who} after a kill, as a new execution")
+        lifecycle.want_start(turn, agent, f"resumed by {who}", by_hand=True)
+        return "was killed: a new execution begins"
+    turn.journal("agent.resumed", agent, f"resumed by {who}")
+    held_ms = turn.now_ms - agent.paused_at_ms if agent.paused_at_ms is not None else 0
+    agent.paused_at_ms = None
+    if agent.presence is Presence.ALIVE and agent.state is State.PAUSED:
+        _let_go(turn, agent, held_ms)
+        return "goes on where it stood"
+    if durable.cooldown_until_ms is not None:
+        # Its clocks stood still: what was left of the cooldown is still left.
+        durable.cooldown_until_ms += held_ms
+        agent.move(Trigger.RETRY, turn.now_ms, "resumed into its cooldown")
+        return "goes on with its cooldown"
+    lifecycle.want_start(turn, agent, f"resumed by {who}", by_hand=True)
+    return "starts"
+
+
+def _let_go(turn: Turn, agent: Agent, held_ms: int) -> None:
+    lifecycle.shift_after_gap(agent, held_ms, turn.now_ms)
+    agent.move(Trigger.RESUME if agent.durable.ready else Trigger.AGAIN, turn.now_ms, "resumed")
+    turn.do(Thaw(agent.name, agent.incarnation))
+    turn.do(Control(agent.name, agent.incarnation, "resume", "resumed"))
+
+
+def kill(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) -> None:
+    """The whole tree at once, and it stays down until somebody resumes it."""
+    by_policy = reason is not StopReason.USER_KILLED
+    _note_intent(agent, Intent.KILLED, reason, who, evidence)
+    turn.touch(agent)
+    turn.journal(
+        "agent.killed",
+        agent,
+        f"killed by {who}" + (f": {evidence}" if evidence else ""),
+        severity=CRITICAL if by_policy else "info",
+        reason=reason,
+        alert=by_policy,
+    )
+    agent.durable.execution = ""
+    agent.troubled = by_policy
+    bring_down(turn, agent, reason, evidence or f"killed by {who}", hard=True)
+
+
+def bring_down(
+    turn: Turn, agent: Agent, reason: StopReason, evidence: str, *, hard: bool = False
+) -> None:
+    """End whatever there is of it; what follows is up to its intent.
+
+    A graceful stop waits for the dependants that are on their way down too.
+    """
+    agent.awaiting = agent.durable.awaiting = ""
+    agent.shortage_until_ms = None
+    turn.touch(agent)
+    if agent.has_process:
+        if not hard and not may_stop(agent, turn.leaving, turn.fleet):
+            return
+        turn.leaving.pop(agent.name, None)
+        lifecycle.begin_stop(turn, agent, reason, evidence, After.STAY)
+        if hard:
+            lifecycle.kill_tree(turn, agent)
+        return
+    turn.leaving.pop(agent.name, None)
+    agent.presence = Presence.NONE
+    agent.paused_at_ms = None
+    agent.durable.cooldown_until_ms = agent.durable.parked_until_ms = None
+    agent.move(Trigger.END, turn.now_ms, reason.value)
+
+
+def park(turn: Turn, agent: Agent, wait_ms: int, evidence: str) -> None:
+    """Its provider said when to come back; until then nothing it does is a failure."""
+    if agent.state not in (State.RUNNING, State.PARKED, State.STARTING):
+        return
+    wait_ms = min(wait_ms, agent.config.heartbeat.max_silence_ms)
+    if agent.state is not State.PARKED:
+        agent.move(Trigger.PARK, turn.now_ms, evidence)
+        turn.journal("agent.parked", agent, f"parked: {evidence}", data={"parked_ms": wait_ms})
+    agent.durable.ready = True
+    agent.durable.parked_until_ms = turn.now_ms + wait_ms
+    turn.touch(agent)
+
+
+def unpark(turn: Turn, agent: Agent) -> None:
+    """The wait is over: a living process goes on, a dead one is started."""
+    until_ms, agent.durable.parked_until_ms = agent.durable.parked_until_ms, None
+    turn.touch(agent)
+    if agent.has_process:
+        agent.move(Trigger.UNPARK, turn.now_ms, "no longer parked")
+        if until_ms is not None and until_ms <= turn.now_ms:
+            agent.alive_at_ms = turn.now_ms
+    else:
+        lifecycle.want_start(turn, agent, "its provider's wait is over")
+
+
+def on_froze(turn: Turn, agent: Agent, event: Froze) -> None:
+    """Say so where the tree could not be made to stand still."""
+    if event.error and agent.state is State.PAUSED:
+        turn.journal(
+            "agent.paused",
+            agent,
+            f"could not be frozen: {event.error}; stopped by signal instead",
+            severity=WARNING,
+        )
+        turn.do(Signal(agent.name, agent.incarnation, "SIGSTOP", tree=True))
+
+
+def act(turn: Turn, agent: Agent, action: str, reason: StopReason, evidence: str) -> None:
+    """Carry out what the config says about a verdict: alert, restart, pause or kill."""
+    if action == "pause":
+        pause(turn, agent, reason, "agentd", evidence)
+    elif action == "kill":
+        kill(turn, agent, reason, "agentd", evidence)
+    elif action == "restart" and agent.has_process and agent.stop is None:
+        lifecycle.begin_stop(turn, agent, reason, evidence, After.POLICY)
+
+
+def _note_intent(agent: Agent, intent: Intent, reason: StopReason, who: str, why: str) -> None:
+    durable = agent.durable
+    durable.intent, durable.intent_by, durable.intent_reason = intent, who, why
+    durable.reason, durable.evidence = reason, why or f"by {who}"

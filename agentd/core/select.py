@@ -1,0 +1,44 @@
+"""Selectors: names, globs, `tag:NAME` and `all`, in one place."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from agentd.core.agent import Agent
+
+
+class SelectError(Exception):
+    """A selector that matches nothing; `hint` names the nearest agent, where there is one."""
+
+    def __init__(self, word: str, names: Iterable[str]) -> None:
+        super().__init__(f'no agent matches "{word}"')
+        near = difflib.get_close_matches(word, list(names), n=1)
+        self.hint = f'did you mean "{near[0]}"?' if near else "agentctl status lists all agents"
+
+
+def select(fleet: Mapping[str, Agent], words: Iterable[str]) -> list[str]:
+    """Return the names that the words choose, in the fleet's order, each once.
+
+    No words choose nothing. A word that matches nothing is a `SelectError`, and nothing
+    is chosen at all; `all` of an empty fleet is fine.
+    """
+    chosen: set[str] = set()
+    for word in words:
+        matches = _matches(fleet, word)
+        if not matches and word != "all":
+            raise SelectError(word, fleet)
+        chosen |= matches
+    return [name for name in fleet if name in chosen]
+
+
+def _matches(fleet: Mapping[str, Agent], word: str) -> set[str]:
+    if word == "all":
+        return set(fleet)
+    if word.startswith("tag:"):
+        tag = word.removeprefix("tag:")
+        return {name for name, agent in fleet.items() if tag in agent.config.tags}
+    if word in fleet:
+        return {word}
+    if any(sign in word for sign in "*?["):
+        return {name for name in fleet if fnmatchcase(name, word)}
+    return set()

@@ -1,0 +1,251 @@
+"""All agents, and the one door to the core: `step(event, now_ms)` → effects.
+
+No clock, no I/O, no chance: the moment comes in with each event, what is decided goes out
+as plain data. A late event about an incarnation that is gone changes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentd.config.schema import Config
+from agentd.core import boot, ends, hearing, lifecycle, pausing, reloading, verdicts, waiting
+from agentd.core import events as ev
+from agentd.core.agent import Agent
+from agentd.core.commands import COMMANDS, Conflict
+from agentd.core.deadlines import Deadlines
+from agentd.core.dependencies import is_due
+from agentd.core.effects import Effect, Exit, Persist, Reply
+from agentd.core.select import SelectError, select
+from agentd.core.states import State, StopReason
+from agentd.core.turn import WARNING, Turn
+from agentd.core.waiting import GOALS, WAITERS_MAX, Waiter
+
+# Counters are durable at least this often (FAULTS §4: five seconds).
+FLUSH_MS: Final = 4_000
+WAIT_MS_DEFAULT: Final = 60_000
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """The whole state of the core. `jitter` returns a number in [0, 1), `new_id` a fresh id."""
+
+    config: Config
+    jitter: Callable[[], float]
+    new_id: Callable[[], str]
+    agents: dict[str, Agent] = field(default_factory=dict)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    waiters: dict[str, Waiter] = field(default_factory=dict)
+    leaving: dict[str, tuple[StopReason, str]] = field(default_factory=dict)
+    unflushed: dict[str, Agent] = field(default_factory=dict)
+    flush_at_ms: int | None = None
+    closing: bool = False
+    exit_asked: bool = False
+
+    def step(self, event: ev.Event, now_ms: int) -> list[Effect]:
+        """Take one event in, and return what is to be done about it, in order."""
+        turn = Turn(
+            now_ms,
+            self.agents,
+            self.jitter,
+            self.new_id,
+            leaving=self.leaving,
+            closing=self.closing,
+        )
+        if isinstance(event, ev.LinesReceived):
+            self._hear(turn, event)
+        else:
+            self._dispatch(turn, event)
+        if turn.touched or turn.effects or self.waiters or self.leaving or self.closing:
+            self._settle(turn)
+        return turn.finish()
+
+    def next_deadline_ms(self) -> int | None:
+        """When a `Ticked` is wanted next; None: never, by time alone."""
+        moments = [self.deadlines.earliest_ms(), self.flush_at_ms]
+        moments += [waiter.until_ms for waiter in self.waiters.values()]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _hear(self, turn: Turn, event: ev.LinesReceived) -> None:
+        """The hot path: lines of one incarnation."""
+        agent = self.agents.get(event.agent)
+        if agent is None or not hearing.is_current(agent, event.incarnation):
+            return
+        hearing.hear(turn, agent, event.lines)
+        self.unflushed[agent.name] = agent
+        if self.flush_at_ms is None:
+            self.flush_at_ms = turn.now_ms + FLUSH_MS
+        verdicts.judge(turn, agent)
+        self.deadlines.arm(agent, turn.now_ms)
+
+    def _dispatch(self, turn: Turn, event: ev.Event) -> None:
+        match event:
+            case ev.Ticked():
+                self._tick(turn)
+            case ev.Requested():
+                self._request(turn, event)
+            case ev.Gap():
+                self._gap(turn, event)
+            case ev.Started():
+                boot.start(turn, self.agents, self.config, event)
+            case ev.Configured():
+                self.config = event.config
+                reloading.apply(turn, self.agents, event)
+            case ev.ShutdownAsked():
+                self._close(turn, event)
+            case ev.StorageChanged():
+                told = "works again" if event.ok else f"failed: {event.evidence}"
+                severity = "info" if event.ok else "critical"
+                turn.journal("daemon.storage", None, f"storage {told}", severity=severity)
+            case ev.ReaderLeft():
+                self.waiters.pop(event.request, None)
+            case ev.LinesReceived():
+                raise AssertionError("lines are heard, not dispatched")
+            case _:
+                self._about_process(turn, event)
+
+    def _about_process(self, turn: Turn, event: ev.ProcessEvent) -> None:
+        agent = self.agents.get(event.agent)
+        if agent is None or agent.incarnation != event.incarnation:
+            return  # late: that incarnation is gone
+        if not isinstance(event, ev.Sampled):
+            turn.touch(agent)
+        match event:
+            case ev.Spawned():
+                lifecycle.on_spawned(turn, agent, event)
+            case ev.SpawnFailed():
+                self._spawn_failed(turn, agent, event)
+            case ev.Exited():
+                ends.on_exited(turn, agent, event)
+            case ev.TreeEmpty():
+                ends.on_tree_empty(turn, agent)
+            case ev.Validated():
+                refused = lifecycle.on_validated(turn, agent, event)
+                if refused is not None:
+                    ends.fail_start(turn, agent, StopReason.STATE_INVALID, refused)
+            case _:
+                verdicts.on_observation(turn, agent, event)
+        verdicts.judge(turn, agent)
+        self.deadlines.arm(agent, turn.now_ms)
+
+    def _spawn_failed(self, turn: Turn, agent: Agent, event: ev.SpawnFailed) -> None:
+        if not agent.has_process:
+            return
+        if event.shortage and agent.stop is None:
+            lifecycle.on_shortage(turn, agent, event)
+        else:
+            ends.fail_start(turn, agent, StopReason.SPAWN_FAILED, event.error)
+
+    def _tick(self, turn: Turn) -> None:
+        for name in self.deadlines.due(turn.now_ms):
+            agent = self.agents.get(name)
+            if agent is None:
+                continue
+            agent.armed_ms = None
+            verdicts.on_deadline(turn, agent)
+            verdicts.judge(turn, agent)
+            self.deadlines.arm(agent, turn.now_ms)
+        if self.flush_at_ms is not None and turn.now_ms >= self.flush_at_ms:
+            self.flush_at_ms = None
+            for agent in self.unflushed.values():
+                if agent.name not in turn.touched and agent.name in self.agents:
+                    turn.do(Persist(agent.name, hearing.snapshot(agent), lazy=True))
+            self.unflushed.clear()
+
+    def _request(self, turn: Turn, asked: ev.Requested) -> None:
+        try:
+            names = select(self.agents, asked.select)
+        except SelectError as error:
+            turn.do(Reply(asked.request, error=("no_such_agent", str(error), error.hint)))
+            return
+        if asked.cmd == "wait":
+            self._wait(turn, asked, names)
+        else:
+            self._command(turn, asked, names)
+
+    def _command(self, turn: Turn, asked: ev.Requested, names: list[str]) -> None:
+        command = COMMANDS[asked.cmd]
+        if asked.cmd == "stop":
+            for name in names:
+                self.leaving.setdefault(name, (StopReason.USER_STOPPED, f"by {asked.who}"))
+        told: list[dict[str, object]] = []
+        refused: list[Conflict] = []
+        for name in names:
+            agent = self.agents[name]
+            row: dict[str, object] = {"name": name}
+            try:
+                row["message"] = command(turn, agent, asked)
+            except Conflict as conflict:
+                refused.append(conflict)
+                row["message"] = str(conflict)
+                row["error"] = {
+                    "code": "conflict",
+                    "message": str(conflict),
+                    "hint": conflict.hint,
+                }
+            row["state"], row["intent"] = agent.state.value, agent.intent.value
+            told.append(row)
+            verdicts.judge(turn, agent)
+            self.deadlines.arm(agent, turn.now_ms)
+        if refused and len(refused) == len(names):
+            turn.do(Reply(asked.request, error=("conflict", str(refused[0]), refused[0].hint)))
+        else:
+            turn.do(Reply(asked.request, result={"agents": told}))
+
+    def _wait(self, turn: Turn, asked: ev.Requested, names: list[str]) -> None:
+        goal = str(asked.options.get("for", "ready"))
+        wait_ms = asked.options.get("timeout_ms", WAIT_MS_DEFAULT)
+        if goal not in GOALS or not isinstance(wait_ms, int):
+            hint = f"for: one of {', '.join(GOALS)}"
+            turn.do(Reply(asked.request, error=("bad_request", f"no goal {goal!r}", hint)))
+        elif len(self.waiters) >= WAITERS_MAX:
+            told = f"{WAITERS_MAX} others wait already"
+            turn.do(Reply(asked.request, error=("too_busy", told, "try again")))
+        else:
+            until_ms = turn.now_ms + wait_ms
+            self.waiters[asked.request] = Waiter(asked.request, names, goal, until_ms)
+
+    def _gap(self, turn: Turn, gap: ev.Gap) -> None:
+        for agent in self.agents.values():
+            lifecycle.shift_after_gap(agent, gap.gap_ms, turn.now_ms)
+            self.deadlines.arm(agent, turn.now_ms)
+        turn.journal(
+            "daemon.stalled",
+            None,
+            f"{'the host was suspended' if gap.kind == 'suspend' else 'agentd stood still'} for "
+            f"{gap.gap_ms / 1000:.1f} s; nobody's silence",
+            severity=WARNING,
+            data={"gap_ms": gap.gap_ms, "kind": gap.kind},
+            alert=False,
+        )
+
+    def _close(self, turn: Turn, asked: ev.ShutdownAsked) -> None:
+        self.closing = turn.closing = True
+        who = f" by {asked.who}" if asked.who else ""
+        turn.journal("daemon.stopping", None, f"agentd is stopping{who}")
+        for agent in self.agents.values():
+            if agent.stop is None and (agent.has_process or agent.state is State.STARTING):
+                self.leaving[agent.name] = (StopReason.DAEMON_STOPPED, "agentd is stopping")
+
+    def _settle(self, turn: Turn) -> None:
+        """What follows from the whole fleet: ordered stops, starts that were put off, answers."""
+        for name in list(self.leaving):
+            agent = self.agents.get(name)
+            if agent is None or (not agent.has_process and agent.state is not State.STARTING):
+                del self.leaving[name]
+            else:
+                pausing.bring_down(turn, agent, *self.leaving[name])
+                self.deadlines.arm(agent, turn.now_ms)
+        for agent in self.agents.values():
+            if agent.awaiting and not self.closing and is_due(agent, self.agents):
+                lifecycle.want_start(turn, agent, agent.awaiting)
+        for name in [name for name, agent in self.agents.items() if agent.durable.removed]:
+            reloading.forget(turn, self.agents.pop(name))
+        if self.waiters:
+            waiting.settle(turn, self.waiters)
+        for agent in turn.touched.values():
+            self.deadlines.arm(agent, turn.now_ms)
+        afoot = any(agent.has_process for agent in self.agents.values())
+        if self.closing and not self.exit_asked and not afoot:
+            self.exit_asked = True
+            turn.do(Exit())

@@ -1,0 +1,195 @@
+"""What time and observation say of an agent: health that changed, deadlines that came, memory."""
+
+from typing import Final
+
+from agentd.config.units import format_duration
+from agentd.core import deadlines, ends, lifecycle, liveness, pausing
+from agentd.core.agent import After, Agent
+from agentd.core.events import Froze, KillStuck, LinesDropped, OomChild, ProcessEvent, Sampled
+from agentd.core.memory import MemoryNews
+from agentd.core.states import Health, State, StopReason
+from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
+
+# An agent that sends too much is named at most this often.
+DROP_TOLD_EVERY_MS: Final = 60_000
+# Below this, people want milliseconds too.
+EXACT_BELOW_MS: Final = 10_000
+
+
+def judge(turn: Turn, agent: Agent) -> None:
+    """Tell a health that changed, and act on silence where the config says so."""
+    health = liveness.health_of(agent, turn.now_ms)
+    if health is agent.noted:
+        return
+    before, agent.noted = agent.noted, health
+    agent.healthy_since_ms = turn.now_ms if health is Health.HEALTHY else None
+    if health is Health.HEALTHY:
+        _tell_healthy(turn, agent, before)
+    elif health is Health.DEGRADED:
+        turn.journal("agent.degraded", agent, _silence(agent, turn.now_ms), severity=WARNING)
+    elif health is Health.UNREACHABLE and (agent.has_process or agent.config.external):
+        _unreachable(turn, agent)
+
+
+def _tell_healthy(turn: Turn, agent: Agent, before: Health) -> None:
+    if agent.troubled or before in (Health.DEGRADED, Health.UNREACHABLE):
+        agent.troubled = False
+        turn.journal("agent.recovered", agent, "healthy again", alert=True)
+    else:
+        turn.journal("agent.healthy", agent, "healthy")
+
+
+def _unreachable(turn: Turn, agent: Agent) -> None:
+    action = "alert" if agent.config.external else agent.config.heartbeat.on_unreachable
+    evidence = _silence(agent, turn.now_ms)
+    turn.journal(
+        "agent.unreachable",
+        agent,
+        evidence,
+        severity=WARNING if action == "restart" else CRITICAL,
+        reason=StopReason.TIMEOUT,
+        data={"silence_ms": liveness.silence_ms(agent, turn.now_ms)},
+    )
+    pausing.act(turn, agent, action, StopReason.TIMEOUT, evidence)
+
+
+def _silence(agent: Agent, now_ms: int) -> str:
+    """One line of evidence: how long, what was expected, what it was doing."""
+    silent_ms = liveness.silence_ms(agent, now_ms)
+    since = f"silent for {_rounded(silent_ms)}" if silent_ms is not None else "never heard of"
+    interval = format_duration(agent.config.heartbeat.interval_ms)
+    parts = [f"{since} (a heartbeat is expected every {interval})"]
+    telemetry = agent.telemetry
+    doing = [
+        f"{what} {said}"
+        for what, said in (
+            ("status", telemetry.status),
+            ("task", telemetry.task),
+            ("step", telemetry.step),
+            ("tool", telemetry.tool),
+        )
+        if said
+    ]
+    if doing:
+        parts.append("last " + ", ".join(doing))
+    parts += [
+        f"call {call.label} open for {_rounded(now_ms - call.begun_at_ms)}, past its deadline"
+        for call in list(agent.calls.values())[:1]
+    ]
+    return "; ".join(parts)
+
+
+def _rounded(duration_ms: int) -> str:
+    exact = duration_ms < EXACT_BELOW_MS
+    return format_duration(duration_ms if exact else duration_ms // 1000 * 1000)
+
+
+def on_deadline(turn: Turn, agent: Agent) -> None:
+    """Do what is due by time alone; whatever is not due yet is left as it is."""
+    now_ms = turn.now_ms
+    durable = agent.durable
+    if agent.stop is not None and _is_due(agent.stop.kill_at_ms, now_ms):
+        turn.journal(
+            "agent.stopping",
+            agent,
+            f"still alive after {format_duration(agent.config.stop_timeout_ms)}: "
+            "SIGKILL to the whole tree",
+            reason=agent.stop.reason,
+        )
+        lifecycle.kill_tree(turn, agent)
+    if _is_due(agent.shortage_until_ms, now_ms):
+        lifecycle.retry_spawn(turn, agent)
+    if (
+        agent.state is State.COOLDOWN
+        and not durable.held
+        and _is_due(durable.cooldown_until_ms, now_ms)
+    ):
+        ends.restart_now(turn, agent, durable.reason, "the cooldown is over")
+    if agent.state is State.PARKED and _is_due(durable.parked_until_ms, now_ms):
+        pausing.unpark(turn, agent)
+    if _is_due(deadlines.startup_deadline_ms(agent), now_ms) and agent.stop is None:
+        told = f"never became ready within {format_duration(agent.config.startup_timeout_ms)}"
+        lifecycle.begin_stop(turn, agent, StopReason.STARTUP_TIMEOUT, told, After.POLICY)
+    if _is_due(deadlines.stable_at_ms(agent), now_ms):
+        ends.forget_failures(agent)
+        turn.touch(agent)
+
+
+def _is_due(moment_ms: int | None, now_ms: int) -> bool:
+    return moment_ms is not None and moment_ms <= now_ms
+
+
+def on_observation(turn: Turn, agent: Agent, event: ProcessEvent) -> None:
+    """Take in what was seen of a living process."""
+    match event:
+        case Sampled():
+            if agent.has_process:
+                for news in agent.memory.observe(event, agent.config.memory, turn.now_ms):
+                    _tell_memory(turn, agent, news)
+        case OomChild():
+            told = f"a helper was killed for memory: {event.evidence}"
+            turn.journal("oom.child", agent, told, severity=WARNING, reason=StopReason.OOM_KILLED)
+        case KillStuck():
+            _kill_stuck(turn, agent, event)
+        case Froze():
+            pausing.on_froze(turn, agent, event)
+        case LinesDropped():
+            _lines_dropped(turn, agent, event)
+        case _:
+            raise AssertionError(event)
+
+
+def _kill_stuck(turn: Turn, agent: Agent, event: KillStuck) -> None:
+    if agent.stop is None:
+        return
+    if not agent.stop.stuck:
+        turn.journal(
+            "agent.stopping",
+            agent,
+            f"kill pending, something survives SIGKILL: {event.evidence}",
+            severity=CRITICAL,
+            reason=agent.stop.reason,
+        )
+    agent.stop.stuck = event.evidence
+
+
+def _lines_dropped(turn: Turn, agent: Agent, event: LinesDropped) -> None:
+    telemetry = agent.telemetry
+    telemetry.dropped += event.count
+    telemetry.spend(event.tokens, agent.durable, turn.now_ms)
+    if event.cost_micros:
+        agent.durable.cost_micros += event.cost_micros
+        agent.durable.cost_known = True
+    told_at_ms = telemetry.drop_told_at_ms
+    if told_at_ms is None or turn.now_ms - told_at_ms >= DROP_TOLD_EVERY_MS:
+        telemetry.drop_told_at_ms = turn.now_ms
+        turn.journal(
+            "security.refused",
+            agent,
+            f"sends more lines than daemon.line_rate allows; {telemetry.dropped} dropped so far, "
+            "their tokens and cost counted",
+            severity=WARNING,
+            alert=False,
+        )
+
+
+_MEMORY_SEVERITY: Final = {"memory.suspect": INFO}
+
+
+def _tell_memory(turn: Turn, agent: Agent, news: MemoryNews) -> None:
+    config = agent.config.memory
+    reason = {"memory.leak": StopReason.MEMORY_LEAK, "memory.limit": StopReason.MEMORY_LIMIT}.get(
+        news.event
+    )
+    turn.journal(
+        news.event,
+        agent,
+        news.message,
+        severity=_MEMORY_SEVERITY.get(news.event, CRITICAL),
+        reason=reason,
+        data=news.data,
+    )
+    if news.event == "memory.limit":
+        pausing.act(turn, agent, config.on_limit, StopReason.MEMORY_LIMIT, news.message)
+    elif news.event == "memory.leak" and config.leak == "restart":
+        pausing.act(turn, agent, "restart", StopReason.MEMORY_LEAK, news.message)

@@ -1,0 +1,199 @@
+"""The status document of CONTRACT 6.1, from the core's records; times become seconds here."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from agentd.core import liveness
+from agentd.core.agent import Agent, local_dependencies
+from agentd.core.dependencies import blockers
+from agentd.core.states import Health, Intent, State
+from agentd.core.telemetry import Telemetry
+
+Document = dict[str, object]
+INTERNAL_PREFIX = "agentd-"
+
+
+def iso_time(wall_ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds, as every document has it."""
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + (
+        f"{wall_ms % 1000:03d}Z"
+    )
+
+
+def status_document(
+    fleet: Mapping[str, Agent],
+    names: Iterable[str],
+    *,
+    now_ms: int,
+    wall_ms: int,
+    daemon: Document,
+    host: str,
+) -> Document:
+    """What `status --json` prints, for the agents named."""
+    agents = [agent_document(fleet[name], fleet, now_ms, wall_ms) for name in names]
+    summary = dict.fromkeys((health.value for health in Health), 0)
+    for agent in agents:
+        summary[str(agent["health"])] += 1
+    return {
+        "host": host,
+        "time": iso_time(wall_ms),
+        "daemon": daemon,
+        "summary": summary,
+        "agents": agents,
+    }
+
+
+def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_ms: int) -> Document:
+    """One agent of the status document. What is not known is null, never 0."""
+    durable = agent.durable
+    memory = agent.memory
+    return {
+        "name": agent.name,
+        "intent": agent.intent.value,
+        "state": agent.state.value,
+        "health": liveness.health_of(agent, now_ms).value,
+        "pid": agent.pid,
+        "incarnation": durable.incarnation_id or None,
+        "execution": durable.execution or None,
+        "uptime_s": _uptime_s(agent, now_ms),
+        "restarts": durable.restarts,
+        "failures": durable.failures,
+        "cooldown_s": _left_s(durable.cooldown_until_ms, now_ms),
+        "reason": durable.reason.value if durable.reason and not _is_well(agent) else None,
+        "evidence": durable.evidence if durable.reason and not _is_well(agent) else None,
+        "last_exit": _last_exit(agent, now_ms, wall_ms),
+        "silence_s": _seconds(liveness.silence_ms(agent, now_ms)),
+        "expected_silence_s": _seconds(liveness.expected_silence_ms(agent, now_ms)),
+        "heartbeats": durable.heartbeats,
+        **_work(agent.telemetry),
+        "rss_bytes": memory.rss_bytes if agent.has_process else None,
+        "memory_limit_bytes": agent.config.memory.limit_bytes or None,
+        "memory_forecast_s": _seconds(memory.forecast_ms()) if agent.has_process else None,
+        "cpu_percent": memory.cpu_percent if agent.has_process else None,
+        "processes": memory.processes if agent.has_process else None,
+        "tokens": _tokens(agent, now_ms),
+        "cost_usd": _cost(agent),
+        "tasks": _tasks(agent),
+        "budgets": [],
+        "depends_on": list(agent.config.depends_on),
+        "blocked_by": _blocked_by(agent, fleet),
+        "unfinished_actions": 0,
+        "open_incident": None,
+        "held": durable.held,
+        "parked_s": _left_s(durable.parked_until_ms, now_ms),
+        "open_call": _open_call(agent, now_ms),
+        "tags": list(agent.config.tags),
+        "description": agent.config.description,
+        "external": agent.config.external,
+        "intent_by": durable.intent_by or None,
+        "intent_reason": durable.intent_reason or None,
+        "thresholds_s": {
+            "interval": agent.config.heartbeat.interval_ms / 1000,
+            "degraded": agent.config.heartbeat.degraded_after_ms / 1000,
+            "unreachable": agent.config.heartbeat.unreachable_after_ms / 1000,
+        },
+        "dropped_lines": agent.telemetry.dropped,
+        "transitions": [
+            {
+                "time": iso_time(wall_ms - (now_ms - change.at_ms)),
+                "state": change.state.value,
+                "why": change.why,
+            }
+            for change in agent.transitions
+        ],
+    }
+
+
+def _is_well(agent: Agent) -> bool:
+    """Whether the last reason is history: it runs, or its start is under way by hand."""
+    return agent.intent is Intent.UP and agent.state in (State.RUNNING, State.PARKED)
+
+
+def _uptime_s(agent: Agent, now_ms: int) -> float | None:
+    if not agent.has_process or agent.durable.spawned_at_ms is None:
+        return None
+    return _seconds(max(0, now_ms - agent.durable.spawned_at_ms))
+
+
+def _seconds(duration_ms: int | None) -> float | None:
+    return None if duration_ms is None else round(duration_ms / 1000, 3)
+
+
+def _left_s(until_ms: int | None, now_ms: int) -> float | None:
+    return _seconds(until_ms - now_ms) if until_ms is not None and until_ms > now_ms else None
+
+
+def _last_exit(agent: Agent, now_ms: int, wall_ms: int) -> Document | None:
+    last = agent.durable.last_exit
+    if last is None:
+        return None
+    return {
+        "code": last.code,
+        "signal": last.signal,
+        "reason": last.reason.value,
+        "evidence": last.evidence,
+        "time": iso_time(wall_ms - (now_ms - last.at_ms)),
+    }
+
+
+def _work(telemetry: Telemetry) -> Document:
+    return {
+        "status": telemetry.status.value if telemetry.status is not None else None,
+        "task": telemetry.task,
+        "step": telemetry.step,
+        "tool": telemetry.tool,
+        "goal": telemetry.goal,
+        "progress": telemetry.progress,
+        "model": telemetry.model,
+    }
+
+
+def _tokens(agent: Agent, now_ms: int) -> Document:
+    telemetry = agent.telemetry
+    return {
+        "total": agent.durable.tokens,
+        "last_cycle": telemetry.cycle_tokens,
+        "baseline": telemetry.baseline_tokens(),
+        "per_minute": telemetry.tokens_per_minute(now_ms),
+    }
+
+
+def _cost(agent: Agent) -> Document:
+    known = agent.durable.cost_known
+    return {
+        "run": round(agent.durable.cost_micros / 1e6, 6) if known else None,
+        "day": None,
+        "known": known,
+    }
+
+
+def _tasks(agent: Agent) -> Document:
+    done, failed = agent.durable.successes, agent.durable.failures_told
+    mean_ms, p95_ms = agent.telemetry.latency_mean_ms(), agent.telemetry.latency_p95_ms()
+    return {
+        "success": done,
+        "failure": failed,
+        "success_rate": round(done / (done + failed), 3) if done + failed else None,
+        "latency_ms": {
+            "mean": round(mean_ms, 3) if mean_ms is not None else None,
+            "p95": round(p95_ms, 3) if p95_ms is not None else None,
+        },
+    }
+
+
+def _blocked_by(agent: Agent, fleet: Mapping[str, Agent]) -> list[str]:
+    if not any(local_dependencies(agent)) or agent.intent is not Intent.UP:
+        return []
+    return blockers(agent, fleet)
+
+
+def _open_call(agent: Agent, now_ms: int) -> Document | None:
+    """The call that has been open longest, with what is left of its deadline."""
+    call = next(iter(agent.calls.values()), None)
+    if call is None:
+        return None
+    return {
+        "label": call.label,
+        "open_s": _seconds(now_ms - call.begun_at_ms),
+        "left_s": _left_s(call.until_ms, now_ms),
+    }
