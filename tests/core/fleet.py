@@ -10,6 +10,7 @@ from agentd.core import events as ev
 from agentd.core.agent import Agent
 from agentd.core.lines import Heartbeat, Line
 from agentd.core.records import Record
+from agentd.core.states import State
 from agentd.core.supervisor import Supervisor
 
 
@@ -23,6 +24,9 @@ class Fleet:
         self.effects: list[tuple[int, do.Effect]] = []
         self.spawns: list[tuple[int, str]] = []
         self.can_spawn = True
+
+    def state_of(self, name: str) -> State:
+        return self[name].state
 
     def __getitem__(self, name: str) -> Agent:
         return self.core.agents[name]
