@@ -1,6 +1,6 @@
 """A stand-in for a model provider on loopback: the chat-completions endpoint, deterministic.
 
-    python examples/stub_model.py [--port 8765] [--hang-after N] [--fail-after N]
+    python3 examples/stub_model.py [--port 8765] [--hang-after N] [--fail-after N [--retry-after S]]
 
 Answers every request with a short text and honest usage figures. After `--hang-after`
 requests it accepts and stays silent, as a broken provider does; after `--fail-after` it
@@ -17,22 +17,27 @@ REPLIES = ("The order ships tomorrow.", "Refund granted.", "Please send the invo
 
 
 class Provider(ThreadingHTTPServer):
+    """One thread a request, so that a request that hangs hangs alone."""
+
     daemon_threads = True
 
-    def __init__(self, port, hang_after, fail_after):
+    def __init__(self, port, troubles):
         super().__init__(("127.0.0.1", port), Endpoint)
-        self.hang_after, self.fail_after = hang_after, fail_after
+        self.troubles = troubles
         self.requests = count(1)
 
 
 class Endpoint(BaseHTTPRequestHandler):
+    """Any POST is a chat completion."""
+
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        number = next(self.server.requests)
-        if self.server.hang_after is not None and number > self.server.hang_after:
+        number, troubles = next(self.server.requests), self.server.troubles
+        if troubles.hang_after is not None and number > troubles.hang_after:
             threading.Event().wait()
-        if self.server.fail_after is not None and number > self.server.fail_after:
-            self.answer(429, {"error": {"message": "quota exceeded"}}, {"Retry-After": "30"})
+        if troubles.fail_after is not None and number > troubles.fail_after:
+            refusal = {"error": {"message": "quota exceeded", "type": "rate_limit_error"}}
+            self.answer(429, refusal, {"Retry-After": f"{troubles.retry_after:g}"})
             return
         prompt_tokens = sum(len(str(m.get("content", ""))) // 4 + 4 for m in asked["messages"])
         text = REPLIES[number % len(REPLIES)]
@@ -53,6 +58,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
 
 def completion(model, number, text, prompt_tokens):
+    """Build the document that the real endpoint answers with."""
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(text) // 4 + 1}
     return {
         "id": f"chatcmpl-{number}",
@@ -72,11 +78,12 @@ def completion(model, number, text, prompt_tokens):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--port", type=int, default=0)
-    arguments.add_argument("--hang-after", type=int)
-    arguments.add_argument("--fail-after", type=int)
+    arguments.add_argument("--port", type=int, default=0, help="0: any free one")
+    arguments.add_argument("--hang-after", type=int, metavar="N")
+    arguments.add_argument("--fail-after", type=int, metavar="N")
+    arguments.add_argument("--retry-after", type=float, metavar="SECONDS", default=30)
     chosen = arguments.parse_args()
-    provider = Provider(chosen.port, chosen.hang_after, chosen.fail_after)
+    provider = Provider(chosen.port, chosen)
     print(f"http://127.0.0.1:{provider.server_port}/v1", flush=True)
     provider.serve_forever()
 

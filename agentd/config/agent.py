@@ -235,7 +235,7 @@ class LogsConfig(Table, frozen=True, kw_only=True):
 class AgentConfig(Table, frozen=True, kw_only=True):
     """[agents.NAME]: one agent. Only `command` is required."""
 
-    command: str | Words = []
+    command: Annotated[str | Words, Meta(examples=[["python", "-u", "agent.py"]])] = []
     """What is run: a list, or one string split as a shell would; never run by a shell."""
 
     directory: str = ""

@@ -78,13 +78,13 @@ class PriceConfig(Table, frozen=True, kw_only=True):
 class SinkConfig(Table, frozen=True, kw_only=True):
     """[[alerts.sinks]]: one receiver of alerts."""
 
-    name: str
+    name: Annotated[str, Meta(examples=["ops"])]
     """Its name, for `agentctl alerts test NAME`."""
     type: Literal["slack", "pagerduty", "webhook", "command", "apprise"]
     """What kind of receiver it is."""
     url: str = ""
     """Where to; a secret belongs in `url_file`."""
-    url_file: str = ""
+    url_file: Annotated[str, Meta(examples=["slack-url"])] = ""
     """File that holds the URL."""
     routing_key_file: str = ""
     """File that holds the routing key (pagerduty)."""
@@ -108,12 +108,13 @@ class AlertsConfig(Table, frozen=True, kw_only=True):
     digest_after: Positive = 5
     """More alerts than that a minute are folded into one."""
     sinks: list[SinkConfig] = []
+    """Who receives them; each a table of its own."""
 
 
 class ReportConfig(Table, frozen=True, kw_only=True):
     """[report]: the daily report and the dead man's switch."""
 
-    at: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "08:00"
+    at: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["08:00"])] = "08:00"
     """When, in the daemon's zone."""
     ping_url: str = ""
     """A dead man's switch elsewhere, called every `ping_every`."""
@@ -165,6 +166,7 @@ class FleetConfig(Table, frozen=True, kw_only=True):
     hosts: dict[str, str] = {}
     """Host names as ssh knows them, for `-H @all`."""
     budget: FleetBudgetConfig = FleetBudgetConfig()
+    """A budget over all hosts."""
 
 
 class Config(Table, frozen=True, kw_only=True):

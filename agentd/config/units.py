@@ -9,7 +9,7 @@ _DURATION_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86
 _DURATION_PART: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _SIZE_BYTES: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE: Final = re.compile(
-    r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII
+    r"([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII
 )
 _LENGTH_MAX: Final = 64  # of a duration or size as text; nobody needs more
 
@@ -33,6 +33,16 @@ class MicroDollars(int):
     """Money; in the file dollars (`2.50`), inside integer micro-dollars (1 USD = 1_000_000)."""
 
     __slots__ = ()
+
+
+def plain(value: object) -> int:
+    """Return an integer with a unit as what it is on the wire and on disk: an integer.
+
+    An `enc_hook` of msgspec, which encodes no subclass of `int` by itself.
+    """
+    if isinstance(value, Milliseconds | Bytes | MicroDollars):
+        return int(value)
+    raise NotImplementedError(f"{type(value).__name__} is nothing to encode")
 
 
 def parse_duration(text: object) -> Milliseconds:
@@ -101,3 +111,8 @@ def format_size(size_bytes: int) -> str:
         if size_bytes % _SIZE_BYTES[unit] == 0:
             return f"{size_bytes // _SIZE_BYTES[unit]}{unit}"
     return str(size_bytes)
+
+
+def format_dollars(amount_micros: int) -> float:
+    """Return micro-dollars as the number a file would have: 2_500_000 becomes 2.5."""
+    return amount_micros / 1_000_000

@@ -8,6 +8,7 @@ from typing import Final
 
 from agentd.config.agent import AgentConfig
 from agentd.core.events import Exited
+from agentd.core.lines import Line
 from agentd.core.memory import Memory
 from agentd.core.records import Durable
 from agentd.core.states import Health, Intent, State, StopReason, Trigger, advance
@@ -15,6 +16,7 @@ from agentd.core.telemetry import Telemetry
 
 TRANSITIONS_KEPT: Final = 20
 CALLS_OPEN_MAX: Final = 64
+EARLY_LINES_MAX: Final = 64
 
 
 class Presence(StrEnum):
@@ -97,6 +99,8 @@ class Agent:
     """Last heartbeat of this incarnation."""
     hold_until_ms: int | None = None
     """Up to then silence is expected: announced, or a human is waited for."""
+    early: list[Line] = field(default_factory=list)
+    """Lines that came before the news of its own spawn."""
     calls: dict[str, OpenCall] = field(default_factory=dict)
     noted: Health = Health.UNKNOWN
     """The health that was last told; what is shown is computed anew each time."""
@@ -130,7 +134,8 @@ class Agent:
         """Whether what depends on it may start; a job that is done has prepared its ground."""
         if self.state is State.COMPLETED:
             return True
-        return self.durable.ready and self.state in (State.RUNNING, State.PARKED)
+        up = self.intent is Intent.UP and self.state in (State.RUNNING, State.PARKED)
+        return up and self.durable.ready
 
     def move(self, trigger: Trigger, now_ms: int, why: str) -> None:
         """Change the state along the table, and remember when and why."""
@@ -150,6 +155,7 @@ class Agent:
         self.alive_at_ms = None
         self.beat_at_ms = None
         self.hold_until_ms = None
+        self.early.clear()
         self.calls.clear()
         self.healthy_since_ms = None
         self.noted = Health.UNKNOWN

@@ -12,6 +12,8 @@ from agentd.core.states import Intent, State, StopReason
 from agentd.core.turn import Turn
 
 _WITH_PROCESS = (State.STARTING, State.RUNNING, State.STOPPING, State.PAUSED, State.PARKED)
+# In these an agent may wait without a process.
+_MAY_BE_EMPTY = (State.PAUSED, State.PARKED)
 # An agent that was down for one of these was meant to come back with the daemon.
 _COME_BACK = (StopReason.DAEMON_STOPPED, StopReason.HOST_REBOOTED)
 
@@ -30,7 +32,7 @@ def start(turn: Turn, agents: dict[str, Agent], config: Config, event: Started) 
         if fate is None:
             welcome(turn, agent)
         elif agent.stop is None or agent.stop.after is not After.REMOVE:
-            _restore(turn, agent, fate)
+            restore(turn, agent, fate)
 
 
 def recorded(name: str, config: AgentConfig, fate: Fate | None) -> Agent:
@@ -67,13 +69,16 @@ def _without_config(turn: Turn, agents: dict[str, Agent], name: str, fate: Fate)
     lifecycle.carry_out_stop(turn, agent)
 
 
-def _restore(turn: Turn, agent: Agent, fate: Fate) -> None:
+def restore(turn: Turn, agent: Agent, fate: Fate) -> None:
+    """Bring a recorded agent together with what became of it."""
     agent.since_ms = turn.now_ms
     agent.awaiting = agent.durable.awaiting
     turn.touch(agent)
+    if agent.config.external:
+        return  # nobody's process: it is judged by what is heard of it from now on
     if fate.alive:
         _adopt(turn, agent, fate)
-    elif agent.state in _WITH_PROCESS and (fate.ended or agent.state is not State.PAUSED):
+    elif agent.state in _WITH_PROCESS and (fate.ended or agent.state not in _MAY_BE_EMPTY):
         _book_end(turn, agent, fate)
     elif agent.state is State.PAUSED:
         agent.paused_at_ms = turn.now_ms
@@ -99,6 +104,12 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
     elif agent.state is State.STOPPING:
         _take_up_stop(turn, agent)
         lifecycle.carry_out_stop(turn, agent)
+    elif agent.intent in (Intent.STOPPED, Intent.KILLED) and agent.state in _WITH_PROCESS:
+        # Its stop was promised, and waited for its dependants when that daemon ended.
+        reason = StopReason.USER_STOPPED
+        if agent.intent is Intent.KILLED:
+            reason = StopReason.USER_KILLED
+        turn.leaving[agent.name] = (reason, f"by {agent.durable.intent_by}")
     elif agent.state is State.PAUSED:
         agent.paused_at_ms = turn.now_ms
         turn.do(Freeze(agent.name, agent.incarnation))
@@ -112,10 +123,13 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
 def _take_up_stop(turn: Turn, agent: Agent) -> None:
     """Go on with the stop that the last daemon had begun, with its patience whole again."""
     durable = agent.durable
+    after = After(durable.stop_after) if durable.stop_after else After.STAY
+    if durable.stop_reason is StopReason.DAEMON_STOPPED:
+        after = After.AGAIN  # that daemon is gone, and this one is here
     agent.stop = Stop(
         durable.stop_reason or StopReason.UNKNOWN,
         durable.stop_evidence,
-        After(durable.stop_after) if durable.stop_after else After.STAY,
+        after,
         turn.now_ms,
         None if agent.intent is Intent.KILLED else turn.now_ms + agent.config.stop_timeout_ms,
     )

@@ -38,8 +38,7 @@ def start(turn: Turn, agent: Agent, asked: Requested) -> str:
         turn.touch(agent)
     _come_up(agent, asked)
     turn.touch(agent)
-    if agent.state is State.ESCALATED:
-        ends.forget_failures(agent)
+    _clear_escalation(agent)
     if agent.has_process:
         if agent.stop is not None:
             lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
@@ -58,8 +57,7 @@ def restart(turn: Turn, agent: Agent, asked: Requested) -> str:
     """Stop it gracefully and start it again; by hand is never a failure."""
     _refuse_external(agent)
     _refuse_held_back(agent, "restart")
-    if agent.state is State.ESCALATED:
-        ends.forget_failures(agent)
+    _clear_escalation(agent)
     _come_up(agent, asked)
     turn.touch(agent)
     if agent.has_process:
@@ -122,12 +120,12 @@ def resume(turn: Turn, agent: Agent, asked: Requested) -> str:
     if agent.intent is Intent.STOPPED:
         raise Conflict(f'"{agent.name}" is stopped, not paused', f"agentctl start {agent.name}")
     if agent.has_process and agent.state is State.STOPPING:
+        if agent.intent is Intent.KILLED:
+            lifecycle.new_execution(turn, agent)
         _come_up(agent, asked)
-        lifecycle.new_execution(turn, agent)
         lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
         return "starts again as soon as it has stopped"
-    if agent.state is State.ESCALATED:
-        ends.forget_failures(agent)
+    _clear_escalation(agent)
     return pausing.resume(turn, agent, asked.who, asked.reason)
 
 
@@ -155,7 +153,7 @@ def reset(turn: Turn, agent: Agent, asked: Requested) -> str:
     """Forget failures and cooldown; what waited for either starts."""
     waited = agent.state in (State.COOLDOWN, State.ESCALATED)
     ends.forget_failures(agent)
-    agent.durable.cooldown_until_ms = None
+    agent.durable.cooldown_until_ms = agent.durable.cooldown_left_ms = None
     turn.touch(agent)
     if waited and agent.intent is Intent.UP:
         lifecycle.want_start(turn, agent, f"reset {_by(asked)}", by_hand=True)
@@ -176,6 +174,12 @@ def signal(turn: Turn, agent: Agent, asked: Requested) -> str:
 
 def _by(asked: Requested) -> str:
     return f"by {asked.who}" + (f": {asked.reason}" if asked.reason else "")
+
+
+def _clear_escalation(agent: Agent) -> None:
+    """By hand an escalation ends, also one that a pause, a stop or a kill has covered."""
+    if agent.durable.failures >= agent.config.restart.failures_max:
+        ends.forget_failures(agent)
 
 
 def _come_up(agent: Agent, asked: Requested) -> None:

@@ -65,7 +65,8 @@ def finish_run(
     elif agent.intent is not Intent.UP:
         _rest(turn, agent, end)
     elif after is After.AGAIN:
-        lifecycle.want_start(turn, agent, end.reason.value)
+        by_hand = end.reason is StopReason.USER_RESTARTED
+        lifecycle.want_start(turn, agent, end.reason.value, by_hand=by_hand)
     elif after is After.STAY:
         agent.move(Trigger.END, turn.now_ms, end.reason.value)
     elif parked_until_ms is not None and parked_until_ms > turn.now_ms:

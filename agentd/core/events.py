@@ -107,6 +107,8 @@ class Sampled:
     cpu_ms: int | None = None
     io_bytes: int | None = None
     processes: int | None = None
+    wait_channel: str = ""
+    """Where in the kernel the leader sleeps; empty: it runs, or it can't be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,19 +167,6 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
-    """A new valid configuration, and what differs in it."""
-
-    config: Config
-    restart: frozenset[str] = frozenset()
-    """Agents of which something that is executed changed."""
-    applied: frozenset[str] = frozenset()
-    """Agents of which something else changed."""
-    remove: bool = True
-    """Whether agents that are gone from the files are removed (explicit reload only)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Fate:
     """What became of a recorded agent while no daemon watched."""
 
@@ -190,6 +179,21 @@ class Fate:
     """It had a process, and that is gone."""
     rebooted: bool = False
     evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A new valid configuration, and what differs in it."""
+
+    config: Config
+    restart: frozenset[str] = frozenset()
+    """Agents of which something that is executed changed."""
+    applied: frozenset[str] = frozenset()
+    """Agents of which something else changed."""
+    remove: bool = True
+    """Whether agents that are gone from the files are removed (explicit reload only)."""
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+    """Agents that were recorded, and left out at the start because their file was wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentd.core import lifecycle, liveness, pausing
-from agentd.core.agent import Agent, Presence
+from agentd.core.agent import EARLY_LINES_MAX, Agent, Presence
 from agentd.core.lines import Call, Heartbeat, Hello, Line, Notify, Status, Step
 from agentd.core.records import Durable
 from agentd.core.states import State, Trigger
@@ -15,11 +15,18 @@ def is_current(agent: Agent, incarnation: int) -> bool:
     """Whether lines of this incarnation still concern the agent."""
     if agent.config.external:
         return incarnation == 0
-    return incarnation == agent.incarnation and agent.presence is Presence.ALIVE
+    living = (Presence.SPAWNING, Presence.ALIVE)
+    return incarnation == agent.incarnation and agent.presence in living
 
 
 def hear(turn: Turn, agent: Agent, lines: Sequence[Line]) -> None:
-    """Take in lines of the running incarnation, in their order."""
+    """Take in lines of the running incarnation, in their order.
+
+    A quick program may be heard before the news of its spawn: its lines wait for that.
+    """
+    if agent.presence is Presence.SPAWNING:
+        agent.early += lines[: EARLY_LINES_MAX - len(agent.early)]
+        return
     now_ms = turn.now_ms
     for line in lines:
         if isinstance(line, Heartbeat):
@@ -33,6 +40,13 @@ def hear(turn: Turn, agent: Agent, lines: Sequence[Line]) -> None:
             _hear_notify(turn, agent, line)
         elif isinstance(line, Hello):
             agent.telemetry.sdk = line.sdk
+
+
+def hear_early(turn: Turn, agent: Agent) -> None:
+    """Take in what was said before the spawn was known."""
+    lines, agent.early = agent.early, []
+    if lines and agent.presence is Presence.ALIVE:
+        hear(turn, agent, lines)
 
 
 def _hear_heartbeat(turn: Turn, agent: Agent, beat: Heartbeat) -> None:

@@ -55,7 +55,7 @@ def _begin(turn: Turn, agent: Agent, cause: str) -> None:
         durable.automatic = False
         durable.row += 1
         durable.auto_start_at_ms = turn.now_ms
-    durable.cooldown_until_ms = durable.parked_until_ms = None
+    durable.cooldown_until_ms = durable.cooldown_left_ms = durable.parked_until_ms = None
     if durable.incarnation > 1:
         durable.restarts += 1
     agent.telemetry.forget_work()

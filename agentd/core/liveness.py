@@ -24,11 +24,11 @@ def health_of(agent: Agent, now_ms: int) -> Health:
         return Health.UNKNOWN
     if agent.config.external:
         return _by_silence(agent, now_ms) if agent.beat_at_ms is not None else Health.UNKNOWN
-    if agent.state in (State.STARTING, State.STOPPING, State.COMPLETED) or agent.awaiting:
+    if agent.state in (State.STARTING, State.COMPLETED) or agent.awaiting:
         return Health.UNKNOWN
     if not agent.has_process:
         return Health.UNREACHABLE
-    if agent.state not in JUDGED:
+    if agent.state not in (*JUDGED, State.STOPPING) or not agent.durable.ready:
         return Health.UNKNOWN
     if not agent.config.heartbeat.required:
         return Health.HEALTHY

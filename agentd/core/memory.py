@@ -35,6 +35,7 @@ class Memory:
     cpu_percent: float | None = None
     io_bytes: int | None = None
     processes: int | None = None
+    wait_channel: str = ""
     sampled_at_ms: int | None = None
     pressed: bool = False
     limit_told: bool = False
@@ -44,6 +45,7 @@ class Memory:
         """A new incarnation, a new series."""
         self.rss_bytes = self.cpu_ms = self.cpu_percent = self.io_bytes = None
         self.processes = self.sampled_at_ms = None
+        self.wait_channel = ""
         self.pressed = self.limit_told = False
         self.detector = None
         if config.leak != "off":
@@ -84,21 +86,18 @@ class Memory:
         self.cpu_ms = sample.cpu_ms
         self.io_bytes = sample.io_bytes
         self.processes = sample.processes
+        self.wait_channel = sample.wait_channel
         self.sampled_at_ms = now_ms
 
     def _against_limit(self, rss_bytes: int, limit_bytes: int) -> list[MemoryNews]:
         share = rss_bytes / limit_bytes
-        figures: dict[str, object] = {"rss_bytes": rss_bytes, "limit_bytes": limit_bytes}
+        figures: dict[str, object] = {"rss_bytes": rss_bytes, "limit_bytes": int(limit_bytes)}
         told = f"{rss_bytes / _MIB:.0f} of {limit_bytes / _MIB:.0f} MiB"
         news = []
         if share > PRESSURE_SHARE and not self.pressed:
             self.pressed = True
             forecast_ms = self.forecast_ms()
-            left = (
-                f", full in about {format_duration(forecast_ms // 60_000 * 60_000)}"
-                if (forecast_ms)
-                else ""
-            )
+            left = f", full in about {_roughly(forecast_ms)}" if forecast_ms else ""
             news.append(MemoryNews("memory.pressure", f"memory at {told}{left}", figures))
         elif share < RELIEF_SHARE:
             self.pressed = False
@@ -107,3 +106,9 @@ class Memory:
             self.limit_told = True
             news.append(MemoryNews("memory.limit", f"memory limit reached: {told}", figures))
         return news
+
+
+def _roughly(duration_ms: int) -> str:
+    """Write a forecast no finer than it can be: whole minutes, below one whole seconds."""
+    unit_ms = 60_000 if duration_ms >= 60_000 else 1_000  # noqa: PLR2004 - a minute
+    return format_duration(max(unit_ms, duration_ms // unit_ms * unit_ms))

@@ -1,6 +1,6 @@
 """Held back and let go: pause and resume by freezing, kill, parking, and policy's own hand."""
 
-from agentd.core import lifecycle, liveness
+from agentd.core import lifecycle
 from agentd.core.agent import After, Agent, Presence
 from agentd.core.dependencies import may_stop
 from agentd.core.effects import Control, Freeze, Signal, Thaw
@@ -32,8 +32,18 @@ def pause(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str)
         lifecycle.begin_stop(turn, agent, reason, evidence, After.STAY)
     elif not agent.has_process:
         agent.presence = Presence.NONE
+        agent.shortage_until_ms = None
+        _stop_cooldown(agent, turn.now_ms)
         agent.move(Trigger.HELD_BACK, turn.now_ms, reason.value)
         agent.paused_at_ms = turn.now_ms
+
+
+def _stop_cooldown(agent: Agent, now_ms: int) -> None:
+    """Keep what is left of a cooldown; as a length of time it outlives the daemon and the boot."""
+    durable = agent.durable
+    if durable.cooldown_until_ms is not None:
+        durable.cooldown_left_ms = max(0, durable.cooldown_until_ms - now_ms)
+        durable.cooldown_until_ms = None
 
 
 def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
@@ -53,9 +63,9 @@ def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
     if agent.presence is Presence.ALIVE and agent.state is State.PAUSED:
         _let_go(turn, agent, held_ms)
         return "goes on where it stood"
-    if durable.cooldown_until_ms is not None:
-        # Its clocks stood still: what was left of the cooldown is still left.
-        durable.cooldown_until_ms += held_ms
+    if durable.cooldown_left_ms is not None:
+        durable.cooldown_until_ms = turn.now_ms + durable.cooldown_left_ms
+        durable.cooldown_left_ms = None
         agent.move(Trigger.RETRY, turn.now_ms, "resumed into its cooldown")
         return "goes on with its cooldown"
     lifecycle.want_start(turn, agent, f"resumed by {who}", by_hand=True)
@@ -108,7 +118,9 @@ def bring_down(
     turn.leaving.pop(agent.name, None)
     agent.presence = Presence.NONE
     agent.paused_at_ms = None
-    agent.durable.cooldown_until_ms = agent.durable.parked_until_ms = None
+    agent.durable.cooldown_until_ms = agent.durable.cooldown_left_ms = None
+    agent.durable.parked_until_ms = None
+    agent.durable.reason, agent.durable.evidence = reason, evidence
     agent.move(Trigger.END, turn.now_ms, reason.value)
 
 
@@ -116,7 +128,7 @@ def park(turn: Turn, agent: Agent, wait_ms: int, evidence: str) -> None:
     """Its provider said when to come back; until then nothing it does is a failure."""
     if agent.state not in (State.RUNNING, State.PARKED, State.STARTING):
         return
-    wait_ms = min(wait_ms, agent.config.heartbeat.max_silence_ms)
+    wait_ms = int(min(wait_ms, agent.config.heartbeat.max_silence_ms))
     if agent.state is not State.PARKED:
         agent.move(Trigger.PARK, turn.now_ms, evidence)
         turn.journal("agent.parked", agent, f"parked: {evidence}", data={"parked_ms": wait_ms})

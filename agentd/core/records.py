@@ -41,6 +41,8 @@ class Durable:
     auto_start_at_ms: int | None = None
     """When the last automatic restart of this row was made."""
     cooldown_until_ms: int | None = None
+    cooldown_left_ms: int | None = None
+    """What was left of a cooldown when a pause began: its clocks stand still."""
     parked_until_ms: int | None = None
     reason: StopReason | None = None
     evidence: str = ""

@@ -4,7 +4,7 @@ from agentd.core import boot, lifecycle
 from agentd.core.agent import After, Agent
 from agentd.core.effects import Forget
 from agentd.core.events import Configured
-from agentd.core.states import StopReason
+from agentd.core.states import Intent, StopReason
 from agentd.core.turn import Turn
 
 
@@ -13,8 +13,12 @@ def apply(turn: Turn, agents: dict[str, Agent], event: Configured) -> None:
     for name, config in event.config.agents.items():
         agent = agents.get(name)
         if agent is None:
-            agents[name] = boot.recorded(name, config, None)
-            boot.welcome(turn, agents[name])
+            fate = event.fates.get(name)
+            agents[name] = boot.recorded(name, config, fate)
+            if fate is None:
+                boot.welcome(turn, agents[name])
+            else:
+                boot.restore(turn, agents[name], fate)
             continue
         if agent.config.memory != config.memory and agent.has_process:
             agent.memory.begin(config.memory, turn.now_ms)
@@ -32,7 +36,8 @@ def apply(turn: Turn, agents: dict[str, Agent], event: Configured) -> None:
 
 
 def _restart(turn: Turn, agent: Agent) -> None:
-    if agent.has_process and agent.stop is None:
+    # A paused agent stays where it stands; it goes on as it was started.
+    if agent.has_process and agent.stop is None and agent.intent is Intent.UP:
         told = "what is executed changed"
         lifecycle.begin_stop(turn, agent, StopReason.CONFIG_CHANGED, told, After.AGAIN)
 

@@ -113,6 +113,7 @@ class Supervisor:
         match event:
             case ev.Spawned():
                 lifecycle.on_spawned(turn, agent, event)
+                hearing.hear_early(turn, agent)
             case ev.SpawnFailed():
                 self._spawn_failed(turn, agent, event)
             case ev.Exited():
@@ -243,7 +244,8 @@ class Supervisor:
             reloading.forget(turn, self.agents.pop(name))
         if self.waiters:
             waiting.settle(turn, self.waiters)
-        for agent in turn.touched.values():
+        for agent in list(turn.touched.values()):
+            verdicts.judge(turn, agent)
             self.deadlines.arm(agent, turn.now_ms)
         afoot = any(agent.has_process for agent in self.agents.values())
         if self.closing and not self.exit_asked and not afoot:

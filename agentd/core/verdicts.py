@@ -12,12 +12,14 @@ from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
 
 # An agent that sends too much is named at most this often.
 DROP_TOLD_EVERY_MS: Final = 60_000
-# Below this, people want milliseconds too.
+# Below this, people want tenths of a second too.
 EXACT_BELOW_MS: Final = 10_000
 
 
 def judge(turn: Turn, agent: Agent) -> None:
     """Tell a health that changed, and act on silence where the config says so."""
+    if agent.stop is not None:
+        return  # it is on its way down already, and that was told
     health = liveness.health_of(agent, turn.now_ms)
     if health is agent.noted:
         return
@@ -72,6 +74,7 @@ def _silence(agent: Agent, now_ms: int) -> str:
     ]
     if doing:
         parts.append("last " + ", ".join(doing))
+    parts += _seen(agent)
     parts += [
         f"call {call.label} open for {_rounded(now_ms - call.begun_at_ms)}, past its deadline"
         for call in list(agent.calls.values())[:1]
@@ -79,9 +82,20 @@ def _silence(agent: Agent, now_ms: int) -> str:
     return "; ".join(parts)
 
 
+def _seen(agent: Agent) -> list[str]:
+    """What the last look at its process showed: does it work, and on what does it wait."""
+    memory, seen = agent.memory, []
+    if memory.cpu_percent is not None:
+        seen.append(f"CPU {memory.cpu_percent:.0f} %")
+    if memory.wait_channel:
+        seen.append(f"wait channel {memory.wait_channel}")
+    return [", ".join(seen)] if seen else []
+
+
 def _rounded(duration_ms: int) -> str:
-    exact = duration_ms < EXACT_BELOW_MS
-    return format_duration(duration_ms if exact else duration_ms // 1000 * 1000)
+    if duration_ms < EXACT_BELOW_MS:
+        return f"{duration_ms / 1000:.1f}s"
+    return format_duration(duration_ms // 1000 * 1000)
 
 
 def on_deadline(turn: Turn, agent: Agent) -> None:
@@ -123,7 +137,8 @@ def on_observation(turn: Turn, agent: Agent, event: ProcessEvent) -> None:
     """Take in what was seen of a living process."""
     match event:
         case Sampled():
-            if agent.has_process:
+            # A frozen tree cannot grow, and no policy undoes a pause: the next sample tells.
+            if agent.has_process and agent.state is not State.PAUSED:
                 for news in agent.memory.observe(event, agent.config.memory, turn.now_ms):
                     _tell_memory(turn, agent, news)
         case OomChild():

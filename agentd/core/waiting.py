@@ -8,7 +8,7 @@ from agentd.core.effects import Reply
 from agentd.core.states import Health, Intent, State
 from agentd.core.turn import Turn
 
-GOALS = ("ready", "healthy", "stopped")
+GOALS = ("ready", "healthy", "stopped", "paused")
 WAITERS_MAX = 256
 # From these nothing comes up by itself, so waiting on would be in vain.
 _DEAD_ENDS = (State.ESCALATED, State.PAUSED)
@@ -29,6 +29,9 @@ def judge(agent: Agent, goal: str, now_ms: int) -> tuple[bool, str]:
     """Return (met, why it never will be): an empty reason means that it may still come."""
     if goal == "stopped":
         return (not agent.has_process and agent.state is not State.STARTING, "")
+    if goal == "paused":
+        why = "" if agent.intent is Intent.PAUSED else f"is {agent.intent}, not paused"
+        return (agent.state is State.PAUSED and agent.stop is None, why)
     if agent.state is State.COMPLETED:
         return (True, "")
     if agent.intent is not Intent.UP:

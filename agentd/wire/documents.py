@@ -67,7 +67,7 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
         "heartbeats": durable.heartbeats,
         **_work(agent.telemetry),
         "rss_bytes": memory.rss_bytes if agent.has_process else None,
-        "memory_limit_bytes": agent.config.memory.limit_bytes or None,
+        "memory_limit_bytes": int(agent.config.memory.limit_bytes) or None,
         "memory_forecast_s": _seconds(memory.forecast_ms()) if agent.has_process else None,
         "cpu_percent": memory.cpu_percent if agent.has_process else None,
         "processes": memory.processes if agent.has_process else None,

@@ -101,3 +101,14 @@ class Fleet:
 
 def kinds(effects: Iterable[do.Effect]) -> list[str]:
     return [type(effect).__name__ for effect in effects]
+
+
+def config(**keys: object) -> AgentConfig:
+    return AgentConfig(command=["x"], **keys)  # type: ignore[arg-type]
+
+
+def running(**keys: object) -> Fleet:
+    fleet = Fleet({"a": config(**keys)}).start()
+    fleet.beat("a", 1_000)
+    assert fleet.state_of("a") is State.RUNNING
+    return fleet

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from importlib import resources
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -28,28 +29,51 @@ Ctrl-C ends the fleet and removes the directory.
 @click.command
 def command() -> None:
     """Run a throw-away fleet: healthy, crashing, stuck, leaking, and a shell script."""
-    home = Path(tempfile.mkdtemp(prefix="agentd-demo-"))
+    demo = Demo(Path(tempfile.mkdtemp(prefix="agentd-demo-")))
     try:
-        sys.exit(_run(home))
+        sys.exit(demo.run())
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(demo.home, ignore_errors=True)
 
 
-def _run(home: Path) -> int:
-    agentctl = Path(sys.executable).with_name("agentctl")
-    lay_out(home, agentctl)
-    socket = home / "agentd.sock"
-    print(_TOUR.format(home=home, socket=socket, agentctl=agentctl), flush=True)
-    daemon = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "agentd", "start"),
-            *("--config", str(home / "agentd.toml"), "--socket", str(socket)),
-        ]
-    )
-    # Ctrl-C reaches the daemon too, which stops its agents; we only wait for it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: daemon.terminate())
-    return daemon.wait()
+class Demo:
+    """One daemon with its fleet in a directory of its own, until somebody has seen enough."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.socket = home / "agentd.sock"
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._enough = False
+
+    def run(self) -> int:
+        """Run it, and return the daemon's exit code."""
+        agentctl = Path(sys.executable).with_name("agentctl")
+        lay_out(self.home, agentctl)
+        print(_TOUR.format(home=self.home, socket=self.socket, agentctl=agentctl), flush=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._end)
+        while True:
+            code = self._run_daemon()
+            if code >= 0 or self._enough:
+                return max(code, 0)
+            name = signal.Signals(-code).name
+            print(f"agentd demo: agentd got {name}; starting it again, its agents live", flush=True)
+
+    def _run_daemon(self) -> int:
+        config = self.home / "agentd.toml"
+        command = (sys.executable, "-m", "agentd", "start", "--config", str(config))
+        # A session of its own: Ctrl-C reaches us alone, and so the daemon once.
+        self._daemon = subprocess.Popen(
+            [*command, "--socket", str(self.socket)], start_new_session=True
+        )
+        if self._enough:  # said while it was being started
+            self._daemon.terminate()
+        return self._daemon.wait()
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self._enough = True
+        if self._daemon is not None:
+            self._daemon.terminate()
 
 
 def lay_out(home: Path, agentctl: Path) -> None:

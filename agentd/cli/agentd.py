@@ -1,0 +1,33 @@
+"""agentd: the daemon's own commands, which need no running daemon."""
+
+import sys
+from typing import Final
+
+from agentd.cli import exits
+from agentd.cli.lazy import LazyGroup
+
+COMMANDS: Final = {
+    "start": "Run the daemon in the foreground.",
+    "check": "Check the configuration files.",
+    "schema": "Print the JSON Schema of the configuration.",
+    "init": "Write a commented starter configuration.",
+    "unit": "Print a systemd unit for this installation.",
+    "demo": "Run a throw-away fleet to watch.",
+    "simulate": "Tell what agentd would have done over a recorded trace.",
+    "version": "Print the version.",
+}
+
+agentd = LazyGroup(
+    name="agentd",
+    help="Keep agents running. Operate them with agentctl.",
+    package="agentd.cli.commands_agentd",
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the script `agentd`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(exits.run(agentd, "agentd"))

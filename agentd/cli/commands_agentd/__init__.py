@@ -1,0 +1,1 @@
+"""Commands of `agentd`, one a file."""

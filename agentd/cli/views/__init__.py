@@ -1,0 +1,1 @@
+"""Documents of the daemon → what a person reads. Pure."""

@@ -1,0 +1,109 @@
+"""The effective config for people: each value as a file would have it, secrets masked."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import fields as options_of
+
+from agentd.config.agent import AgentConfig
+from agentd.config.argv import argv
+from agentd.config.errors import quoted_key
+from agentd.config.loaded import Loaded, Origin
+from agentd.config.secrets import is_secret, secret_words
+from agentd.config.units import (
+    Bytes,
+    MicroDollars,
+    Milliseconds,
+    format_dollars,
+    format_duration,
+    format_size,
+)
+
+Shown = dict[str, dict[str, object]]
+SECRET_LENGTH_MIN = 6  # a shorter one would be found in half of all texts
+
+
+def show(loaded: Loaded, agents: Iterable[str] | None = None) -> dict[str, dict[str, Shown]]:
+    """Return `{"agents": {NAME: {key: {"value", "origin"}}}}`, for the given agents or all.
+
+    Keys are dotted paths below the agent; origin is `FILE:LINE` or `default`. Of variables only
+    name and length are shown.
+    """
+    names = loaded.config.agents if agents is None else agents
+    return {"agents": {name: _agent(loaded, name) for name in names}}
+
+
+def masked(value: str) -> str:
+    """Return what may be shown of a secret: how long it is."""
+    return f"({len(value)} characters)"
+
+
+def shown_command(command: str | list[str]) -> str | list[str]:
+    """Return a command with the words that look like secrets masked."""
+    words = argv(command)
+    hidden = secret_words(words)
+    if not hidden:
+        return command
+    for index in hidden:
+        name, equals, value = words[index].partition("=")
+        words[index] = f"{name}={masked(value)}" if equals else masked(words[index])
+    return words
+
+
+def secrets_of(loaded: Loaded) -> frozenset[str]:
+    """Return the values that must not appear in events, alerts and reports."""
+    return frozenset(
+        value
+        for variables in loaded.environments.values()
+        for name, value in variables.items()
+        if len(value) >= SECRET_LENGTH_MIN and is_secret(name, value)
+    )
+
+
+def as_written(value: Any) -> Any:  # noqa: ANN401 - any option
+    """Return the value of an option as a file would have it: durations as "5m"."""
+    if isinstance(value, Milliseconds):
+        return format_duration(value)
+    if isinstance(value, Bytes):
+        return format_size(value)
+    if isinstance(value, MicroDollars):
+        return format_dollars(value)
+    return value
+
+
+def _agent(loaded: Loaded, name: str) -> Shown:
+    shown: Shown = {}
+    agent = loaded.config.agents[name]
+    for key, value in _options(agent, ""):
+        origin = loaded.origin(name, key)
+        shown[key] = {"value": value, "origin": str(origin or "default")}
+    files = loaded.environment_origins.get(name, {})
+    for variable, value in sorted(loaded.environments.get(name, {}).items()):
+        key = f"environment.{quoted_key(variable)}"
+        found: Origin | None = files.get(variable) or loaded.origin(name, key)
+        shown[key] = {"value": masked(value), "origin": str(found or "default")}
+    return shown
+
+
+def _options(table: Struct, prefix: str) -> Iterator[tuple[str, object]]:
+    """Yield each option of a table and of the tables in it; the environment is left out."""
+    for option in options_of(type(table)):
+        key = prefix + option.encode_name
+        value = getattr(table, option.name)
+        if key == "environment":
+            continue
+        if key == "ready" and isinstance(table, AgentConfig):
+            yield key, table.ready_by
+        elif key == "heartbeat.degraded_after":
+            yield key, format_duration(table.degraded_after_ms)  # type: ignore[attr-defined]
+        elif key == "heartbeat.unreachable_after":
+            yield key, format_duration(table.unreachable_after_ms)  # type: ignore[attr-defined]
+        elif isinstance(value, Struct):
+            yield from _options(value, f"{key}.")
+        elif key in {"command", "restart.validate", "restart.on_escalate", "judge.command"}:
+            yield key, shown_command(value)
+        elif isinstance(value, dict):
+            yield from ((f"{key}.{quoted_key(name)}", value[name]) for name in sorted(value))
+        else:
+            yield key, as_written(value)

@@ -1,0 +1,136 @@
+"""Find out what became of the processes that an earlier daemon recorded.
+
+A process is adopted only when it is proven to be the recorded one; on doubt it is left alone
+and reported. How a process ended is told by a pidfd that outlived the daemon, or by nobody.
+"""
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from agentd.daemon import pidfds, procfs
+from agentd.daemon.pidfds import UNSEEN, Ending, Identity
+from agentd.daemon.sweep import incarnation_of
+from agentd.store.rows import SpawnRow
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of one recorded process."""
+
+    kind: Literal["alive", "gone", "unidentifiable"]
+    evidence: str
+    identity: Identity | None = None
+    """Of a living one."""
+    pidfd: int = -1
+    """Of a living one; now the caller's."""
+    ending: Ending = UNSEEN
+    """Of one that is gone; neither code nor signal when nobody saw it."""
+    rebooted: bool = False
+
+
+def find(row: SpawnRow, boot_id: str, kept_pidfd: int | None = None) -> Found:
+    """Compare a recorded process with what is there now.
+
+    `kept_pidfd` was opened by the daemon that recorded it and handed over (a re-exec,
+    systemd's fd store); it is closed here unless it comes back in the answer.
+    """
+    if row.boot_id != boot_id:
+        _close(kept_pidfd)
+        return Found("gone", "the host was rebooted since", rebooted=True)
+    if kept_pidfd is not None:
+        return _by_pidfd(row, kept_pidfd)
+    pidfd = pidfds.open_pidfd(row.pid)
+    if pidfd is None:
+        return Found("gone", f"pid {row.pid} is gone; nobody saw how it ended")
+    found = _identify(row, pidfd)
+    if found.pidfd < 0:
+        os.close(pidfd)
+    return found
+
+
+def _by_pidfd(row: SpawnRow, pidfd: int) -> Found:
+    """A pidfd that was kept names the recorded process, whatever else has its pid by now."""
+    ending = _ending(pidfd)
+    if ending is None:
+        identity = pidfds.identify(row.pid, pidfd)
+        if identity is not None and identity.start_time == row.start_time:
+            return Found("alive", f"pid {row.pid}, by its pidfd", identity, pidfd)
+        ending = UNSEEN
+    os.close(pidfd)
+    return Found("gone", f"pid {row.pid} ended while no daemon watched", ending=ending)
+
+
+def _ending(pidfd: int) -> Ending | None:
+    """Return how it ended, `UNSEEN` when it has and nobody knows how; None while it lives."""
+    try:
+        ending = pidfds.peek(pidfd)
+    except ChildProcessError:
+        ending = pidfds.ending_of_stranger(pidfd)
+        if ending is None or ending == UNSEEN:  # it lives, or nobody says
+            return None if pidfds.send(pidfd, 0) else UNSEEN
+        return ending
+    if ending is not None:
+        pidfds.reap(pidfd)
+    return ending
+
+
+def _identify(row: SpawnRow, pidfd: int) -> Found:
+    """Judge the process that has the recorded pid now."""
+    stat = procfs.stat_of(row.pid)
+    inode = pidfds.inode_of(pidfd)
+    if stat is None or stat.start_time != row.start_time:
+        return Found("gone", f"pid {row.pid} belongs to another process now")
+    if row.pidfd_inode and inode and row.pidfd_inode != inode:
+        return Found("gone", f"pid {row.pid} belongs to another process now (pidfd inode)")
+    if stat.dead:
+        return Found("gone", f"pid {row.pid} is a zombie", ending=_ending(pidfd) or UNSEEN)
+    identity = Identity(row.pid, stat.start_time, inode)
+    if row.pidfd_inode and inode:
+        return Found("alive", f"pid {row.pid}, same start time and pidfd inode", identity, pidfd)
+    # Pid and start time alone are no identity: its group or its token must speak for it.
+    if row.cgroup and procfs.cgroup_of(row.pid) == row.cgroup:
+        return Found("alive", f"pid {row.pid}, same start time and cgroup", identity, pidfd)
+    if incarnation_of(row.pid) == row.incarnation_id:
+        return Found("alive", f"pid {row.pid}, same start time and token", identity, pidfd)
+    return Found("unidentifiable", f"pid {row.pid} has the start time, but nothing else proves it")
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A living process that carries the id of an incarnation of ours."""
+
+    pid: int
+    start_time: int
+    incarnation_id: str
+    leads: bool
+    """Whether no other process of that incarnation is its ancestor."""
+
+
+async def scan(incarnation_ids: Collection[str]) -> list[Stray]:
+    """Return every living process that was exec'ed with one of these ids in its environment.
+
+    This finds the child of a daemon that died between its fork and the record of its pid.
+    """
+    census = await procfs.census()
+    owners = {
+        stat.pid: owner
+        for stat in census.stats.values()
+        if not stat.dead and (owner := incarnation_of(stat.pid)) in incarnation_ids
+    }
+    return [
+        Stray(
+            pid,
+            census.stats[pid].start_time,
+            owner,
+            leads=owners.get(census.stats[pid].ppid) != owner,
+        )
+        for pid, owner in owners.items()
+        if owner is not None
+    ]
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)

@@ -1,0 +1,204 @@
+"""What is asked and changes nothing: status, show, events, logs, the daemon's own health.
+
+The documents are those of CONTRACT 6.1. What comes from a disk is read in a thread.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from agentd import __version__
+from agentd.config.masking import show
+from agentd.core.select import select
+from agentd.core.supervisor import Supervisor
+from agentd.daemon.clock import boottime_ms, wall_ms
+from agentd.daemon.facts import Facts
+from agentd.daemon.followers import Event, Followers, Wanted
+from agentd.daemon.followers import Stream as EventStream
+from agentd.daemon.logfollow import LogsWanted, follow_logs
+from agentd.daemon.logkeeper import Logs
+from agentd.daemon.offload import Offload
+from agentd.daemon.reload import Reloader
+from agentd.store.store import Store
+from agentd.wire.commands import Command
+from agentd.wire.documents import INTERNAL_PREFIX, status_document
+from agentd.wire.replies import PONG
+
+EVENTS_DEFAULT: Final = 50
+EVENTS_MAX: Final = 2_000
+LINES_DEFAULT: Final = 100
+LINES_MAX: Final = 10_000
+
+# What may hold an agent's own text is not for viewers.
+_LOG_TEXT: Final = ("log_tail",)
+
+Args = Mapping[str, Any]
+
+
+class BadArgument(Exception):  # noqa: N818 - named after the code that the user sees
+    """An argument is of the right type and still makes no sense."""
+
+
+class History:
+    """The store's events, read in threads; as the followers want it."""
+
+    def __init__(self, store: Store, offload: Offload) -> None:
+        self._store = store
+        self._offload = offload
+
+    async def page(self, wanted: Wanted) -> Sequence[Event]:
+        return await self._offload.run(
+            partial(
+                self._store.events,
+                after=wanted.after,
+                limit=EVENTS_DEFAULT if wanted.limit is None else wanted.limit,
+                agents=wanted.agents,
+                types=wanted.types,
+                since_ms=wanted.since_ms,
+            )
+        )
+
+    async def last_id(self) -> int:
+        return await self._offload.run(self._store.last_event_id)
+
+
+@dataclass(slots=True)
+class Answers:
+    """One method a document."""
+
+    supervisor: Supervisor
+    facts: Facts
+    host: str
+    history: History
+    followers: Followers
+    reloader: Reloader
+    offload: Offload
+    logs: Logs
+
+    async def answer(self, command: Command, *, viewer: bool) -> Mapping[str, object]:
+        """Return the document asked for.
+
+        Raises `SelectError`, `BadArgument`, `TooBusy`, and what a disk raises.
+        """
+        args = command.args
+        match command.cmd:
+            case "ping":
+                return PONG
+            case "version":
+                return {"version": __version__}
+            case "status":
+                return self.status(args)
+            case "daemon":
+                return {"daemon": self.facts.block(), "counters": self.facts.count()}
+            case "show":
+                names = self._names(args)
+                return await self.offload.run(partial(show, self.reloader.loaded, names))
+            case "events":
+                return await self.events(args, viewer=viewer)
+            case "logs":
+                return await self.read_logs(args)
+            case other:
+                raise AssertionError(other)
+
+    def status(self, args: Args) -> Mapping[str, object]:
+        """Return the status document; our own helpers are shown when asked for."""
+        names = self._names(args)
+        if not args.get("all") and not args.get("select"):
+            names = [name for name in names if not name.startswith(INTERNAL_PREFIX)]
+        return status_document(
+            self.supervisor.agents,
+            names,
+            now_ms=boottime_ms(),
+            wall_ms=wall_ms(),
+            daemon=self.facts.block(),
+            host=self.host,
+        )
+
+    async def events(self, args: Args, *, viewer: bool) -> Mapping[str, object]:
+        """Return a page of events, and the id to go on from."""
+        wanted = self._wanted(args)
+        found = await self.history.page(wanted)
+        last_id = found[-1]["id"] if found else wanted.after
+        if last_id is None:
+            last_id = await self.history.last_id()
+        shown = [without_log_text(event) for event in found] if viewer else list(found)
+        return {"events": shown, "last_id": last_id}
+
+    async def read_logs(self, args: Args) -> Mapping[str, object]:
+        """Return the last lines of each agent."""
+        wanted = self._logs_wanted(args)
+        logs = [
+            {"agent": name, "lines": await self.offload.run(partial(self._lines, name, wanted))}
+            for name in wanted.agents
+        ]
+        return {"logs": logs}
+
+    def _lines(self, agent: str, wanted: LogsWanted) -> list[str]:
+        return self.logs.read(
+            agent,
+            lines=wanted.lines,
+            since_ms=wanted.since_ms,
+            grep=wanted.grep,
+            raw=wanted.raw,
+        )
+
+    async def follow(self, cmd: str, args: Args, stream: EventStream) -> None:
+        """Serve a follower of events or of logs."""
+        if cmd == "events":
+            await self.followers.follow(stream, self._wanted(args))
+        else:
+            await follow_logs(self.logs, self._logs_wanted(args), stream, self.offload)
+
+    def _logs_wanted(self, args: Args) -> LogsWanted:
+        since_ms = args.get("since_ms")
+        lines = args.get("lines")
+        if lines is None and since_ms is not None:
+            lines = LINES_MAX
+        return LogsWanted(
+            agents=self._names(args),
+            lines=_bounded(lines, LINES_DEFAULT, LINES_MAX),
+            since_ms=since_ms,
+            grep=args.get("grep") or None,
+            raw=bool(args.get("raw")),
+        )
+
+    def _names(self, args: Args) -> list[str]:
+        return select(self.supervisor.agents, args.get("select") or ("all",))
+
+    def _wanted(self, args: Args) -> Wanted:
+        chosen = args.get("select")
+        limit = args.get("limit")
+        return Wanted(
+            agents=self._event_agents(chosen) if chosen else (),
+            types=tuple(args.get("types") or ()),
+            after=args.get("after"),
+            since_ms=args.get("since_ms"),
+            limit=None if limit is None else _bounded(limit, EVENTS_DEFAULT, EVENTS_MAX),
+        )
+
+    def _event_agents(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the agents meant; one that is gone keeps its history under its plain name."""
+        gone = [word for word in words if word not in self.supervisor.agents and _is_plain(word)]
+        here = [word for word in words if word not in gone]
+        return (*select(self.supervisor.agents, here), *gone)
+
+
+def _is_plain(word: str) -> bool:
+    return not word.startswith("tag:") and word != "all" and not set(word) & set("*?[")
+
+
+def without_log_text(event: Event) -> Event:
+    """Return an event as viewers may see it."""
+    data = event.get("data")
+    if not isinstance(data, dict) or not any(key in data for key in _LOG_TEXT):
+        return event
+    return {**event, "data": {key: val for key, val in data.items() if key not in _LOG_TEXT}}
+
+
+def _bounded(number: int | None, default: int, most: int) -> int:
+    if number is None:
+        return default
+    if number < 0:
+        raise BadArgument(f"{number} is less than nothing")
+    return min(number, most)

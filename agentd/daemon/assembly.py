@@ -1,0 +1,248 @@
+"""The composition: every part made once, in order, and wired to the others.
+
+Nothing here decides, and nothing moves yet: what happens when is in `life.py`.
+"""
+
+import asyncio
+import hashlib
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentd.config.agent import AgentConfig
+from agentd.config.diff import Plan
+from agentd.config.loaded import Loaded
+from agentd.config.places import Places
+from agentd.core.events import Event, Fate, StorageChanged
+from agentd.core.records import Record
+from agentd.core.supervisor import Supervisor
+from agentd.daemon import grounds, launch
+from agentd.daemon.access import access_of, isolation_of, mode_of
+from agentd.daemon.answers import Answers, History
+from agentd.daemon.cgroups import CgroupForest
+from agentd.daemon.clock import boottime_ms, wall_ms
+from agentd.daemon.door import Door
+from agentd.daemon.errands import Errands
+from agentd.daemon.facts import Facts
+from agentd.daemon.followers import Followers
+from agentd.daemon.hall import Hall
+from agentd.daemon.handover import Handover
+from agentd.daemon.host import Host
+from agentd.daemon.listener import Listener
+from agentd.daemon.lock import StateLock
+from agentd.daemon.log import log
+from agentd.daemon.logkeeper import LogNote, Logs
+from agentd.daemon.loop import Loop
+from agentd.daemon.notify import NotifySockets
+from agentd.daemon.offload import Offload
+from agentd.daemon.performer import Performer
+from agentd.daemon.processes import Processes
+from agentd.daemon.registry import Registry
+from agentd.daemon.reload import Reloader
+from agentd.daemon.requests import Asked, Requests
+from agentd.daemon.sampler import Sampler
+from agentd.daemon.sdnotify import Systemd
+from agentd.daemon.sockets import SocketServer
+from agentd.daemon.starts import Starts, with_variables
+from agentd.daemon.sweep import SweepForest
+from agentd.daemon.voices import Voices
+from agentd.store.retention import Bounds
+from agentd.store.rows import Outcome
+from agentd.store.store import Clocks, Store
+
+Deed = Callable[[Asked], Coroutine[Any, Any, Mapping[str, object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Givens:
+    """What was found before there was a loop."""
+
+    host: Host
+    places: Places
+    loaded: Loaded
+    read: Callable[[], Loaded]
+    """Reads all config files again."""
+    lock: StateLock
+    handover: Handover | None
+    manager: Systemd
+    kept_pidfds: Mapping[str, int]
+    """Descriptors that the service manager kept beyond our death, by incarnation id."""
+
+
+class Assembly:
+    """All parts of one daemon."""
+
+    def __init__(self, aio: asyncio.AbstractEventLoop, givens: Givens) -> None:
+        """Make every part; raises what store, logs, listener and gate raise."""
+        self.aio = aio
+        self.givens = givens
+        places, loaded, self._name = givens.places, givens.loaded, socket.gethostname()
+        self.supervisor = Supervisor(
+            loaded.config, jitter=random.SystemRandom().random, new_id=_new_id
+        )
+        self.loop = Loop(aio, self.supervisor)
+        self.offload = Offload(aio)
+        self.registry = Registry()
+        self.store = self._open_store()
+        self.logs = Logs(
+            places.log_dir, wall_ms=wall_ms, post=aio.call_soon_threadsafe, on_note=self._log_note
+        )
+        self.listener = self._listen()
+        gate = launch.install_gate(places.runtime_dir)
+        self.processes = Processes(aio, self._tell, givens.host, gate)
+        self.sampler = Sampler(aio, self.loop.post)
+        self.processes.on_running = self.sampler.add
+        self.forest = self._plant()
+        self.errands = Errands(aio, self.loop.post, self.processes)
+        self.reloader = Reloader(
+            loaded,
+            givens.read,
+            self.offload,
+            self.loop.post,
+            self.loop.note,
+            _nothing_to_apply,
+            givens.manager,
+        )
+        self.deeds: dict[str, Deed] = {}
+        self._wire()
+
+    def _wire(self) -> None:
+        """Make the parts that face outwards, and the performer between them."""
+        history = History(self.store, self.offload)
+        followers = Followers(history)
+        self.facts = Facts(
+            loop=self.loop,
+            agents=lambda: len(self.supervisor.agents),
+            storage=lambda: self.store.health,
+            heartbeats=self._heartbeats,
+            rejected=lambda: self.hall.counters.rejected,
+        )
+        answers = Answers(
+            supervisor=self.supervisor,
+            facts=self.facts,
+            host=self._name,
+            history=history,
+            followers=followers,
+            reloader=self.reloader,
+            offload=self.offload,
+            logs=self.logs,
+        )
+        self.requests = Requests(self.aio, self.loop.post, answers, self.storage_error, self.deeds)
+        door = Door(self.loop.post, self.loop.note, self.requests)
+        config = self.givens.loaded.config
+        self.hall = Hall.build(self.aio, self.registry, door, config.daemon)
+        self.access = access_of(config, self.givens.places.socket)
+        self.server = SocketServer(self.hall, self.listener, self.access)
+        notify_dir = self.givens.places.runtime_dir / "notify"
+        self.ears = NotifySockets(self.hall, notify_dir)
+        self.voices = Voices(self.requests, followers, self._name, self._control)
+        self.starts = Starts(
+            aio=self.aio,
+            post=self.loop.post,
+            submit=self.store.submit,
+            processes=self.processes,
+            registry=self.registry,
+            ears=self.ears,
+            output=self.logs,
+            errands=self.errands,
+            config_of=self.config_of,
+            manager=self.givens.manager,
+            socket=self.givens.places.socket,
+        )
+        self.performer = Performer(self.store, self.starts, self.voices, self.loop.end)
+        self.loop.performer = self.performer
+        self.describe(self.givens.loaded)
+        self.facts.counters["sockets"] = self.hall.counters.as_dict
+        self.facts.counters["logs"] = lambda: {"bytes_trimmed": self.logs.dropped_bytes}
+        self.facts.counters["orphans"] = lambda: {"reaped": self.processes.orphans.reaped}
+
+    def _open_store(self) -> Store:
+        daemon = self.givens.loaded.config.daemon
+        return Store.open(
+            self.givens.places.state_dir,
+            self.givens.host.boot_id,
+            host=self._name,
+            clocks=Clocks(boottime_ms, wall_ms),
+            post=self.aio.call_soon_threadsafe,
+            on_health=lambda ok, why: self.loop.post(StorageChanged(ok, why)),
+            on_late=self._late,
+            bounds=Bounds(daemon.history_days, daemon.history_max_bytes),
+        )
+
+    def _listen(self) -> Listener:
+        """Make the socket, or go on with that of the image before us; nobody is let in yet."""
+        path, left = self.givens.places.socket, self.givens.handover
+        if left is not None:
+            return Listener.inherit(path, left.socket_fd, left.socket_lock_fd)
+        access = access_of(self.givens.loaded.config, path)
+        return Listener.open(path, mode=mode_of(access), gid=access.operator_gid)
+
+    def _plant(self) -> CgroupForest | SweepForest:
+        """Choose what holds an agent's processes together: a cgroup where we may have one."""
+        ground = grounds.find(ground_name(self.givens.places.state_dir))
+        if ground is None:
+            forest: CgroupForest | SweepForest = SweepForest(self.aio, self.processes.strangers)
+        else:
+            forest = CgroupForest(ground, self.aio)
+            self.registry.cgroup_root = ground.path_of(ground.base)
+        self.processes.forest = forest
+        return forest
+
+    # --- what the parts ask of each other
+
+    def config_of(self, agent: str) -> AgentConfig | None:
+        """Return an agent's config with the variables of its files."""
+        loaded = self.reloader.loaded
+        config = loaded.config.agents.get(agent)
+        if config is None:
+            return None
+        return with_variables(config, loaded.environments.get(agent, config.environment))
+
+    def storage_error(self) -> str:
+        """Return why nothing can be recorded; empty while it can."""
+        health = self.store.health
+        return "" if health == "ok" else health.removeprefix("degraded: ")
+
+    def describe(self, loaded: Loaded) -> None:
+        """Say what this config means for isolation, and what of it has no effect."""
+        cgroups = isinstance(self.forest, CgroupForest)
+        self.facts.isolation = isolation_of(loaded.config, cgroups=cgroups)
+        self.facts.notices = tuple(dict.fromkeys(notice.key for notice in loaded.notices))
+
+    def _late(self, records: list[Record], outcome: Outcome) -> None:
+        self.voices.publish(records, outcome)
+
+    def _heartbeats(self) -> int:
+        return sum(agent.durable.heartbeats for agent in self.supervisor.agents.values())
+
+    def _tell(self, event: Event) -> None:
+        self.starts.tell(event)
+
+    def _control(self, agent: str, incarnation: int, action: str, reason: str) -> None:
+        self.server.control(agent, incarnation, action, reason)
+
+    def _log_note(self, note: LogNote) -> None:
+        if note.kind == "trimmed":
+            log.debug("log.trimmed", agent=note.agent, bytes=note.dropped_bytes)
+            return
+        severity = "info" if note.kind == "ok" else "warning"
+        self.loop.note(Record("daemon.storage", severity, note.message, note.agent or None))
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+def ground_name(state_dir: Path) -> str:
+    """Return a name that is this daemon's alone, and the same at its next start."""
+    digest = hashlib.blake2b(os.fsencode(state_dir.resolve()), digest_size=4).hexdigest()
+    return f"agentd-{digest}"
+
+
+def _nothing_to_apply(loaded: Loaded, plan: Plan) -> Mapping[str, Fate]:
+    raise AssertionError((loaded, plan))

@@ -1,0 +1,213 @@
+"""Commands of the config that are run once: `validate` before a start, `on_escalate` after all.
+
+Each runs as its agent's user, in a session of its own, with bounded output and a deadline
+after which its whole session gets SIGKILL. It is waited for through its pidfd.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from agentd.config.agent import AgentConfig
+from agentd.core.effects import Run, Validate
+from agentd.core.events import Event, Validated
+from agentd.daemon import launch, persons, pidfds
+from agentd.daemon.log import log
+from agentd.daemon.programs import SpawnError
+
+OUTPUT_BYTES_MAX: Final = 16 << 10
+EVIDENCE_LENGTH_MAX: Final = 500
+ESCALATE_TIMEOUT_MS: Final = 60_000
+AT_ONCE_MAX: Final = 16
+
+
+class Parent(Protocol):
+    """Who has to know which children are not agents."""
+
+    def helper_started(self, pid: int) -> None: ...
+
+    def helper_ended(self, pid: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: its wait status in words, and the last it said."""
+
+    ok: bool
+    told: str
+
+
+@dataclass(slots=True)
+class Errands:
+    """Runs commands beside the loop and tells what came of them."""
+
+    aio: asyncio.AbstractEventLoop
+    post: Callable[[Event], None]
+    parent: Parent
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def validate(self, effect: Validate, config: AgentConfig) -> None:
+        """Run the validate command; `Validated` follows, whatever comes of it."""
+
+        def done(ended: Ended) -> None:
+            told = f"validate: {ended.told}"
+            self.post(Validated(effect.agent, effect.incarnation, ended.ok, told))
+
+        restart = config.restart
+        limit_ms = restart.validate_timeout_ms
+        self._begin(Errand(effect.agent, restart.validate, config, limit_ms), done)
+
+    def run(self, effect: Run, config: AgentConfig) -> None:
+        """Run the on_escalate command with the incident as JSON on its stdin."""
+
+        def done(ended: Ended) -> None:
+            write = log.info if ended.ok else log.warning
+            write("on_escalate.ended", agent=effect.agent, ok=ended.ok, told=ended.told)
+
+        payload = json.dumps(dict(effect.payload)).encode()
+        command = config.restart.on_escalate
+        self._begin(Errand(effect.agent, command, config, ESCALATE_TIMEOUT_MS, payload), done)
+
+    def close(self) -> None:
+        """Wait for nothing any more; commands under way are ended."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _begin(self, errand: "Errand", done: Callable[[Ended], None]) -> None:
+        if len(self._tasks) >= AT_ONCE_MAX:
+            done(Ended(ok=False, told=f"{AT_ONCE_MAX} such commands run already"))
+            return
+
+        async def work() -> None:
+            try:
+                ended = await self._carry_out(errand)
+            except (OSError, SpawnError, ValueError) as error:
+                ended = Ended(ok=False, told=str(error))
+            done(ended)
+
+        task = self.aio.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, errand: "Errand") -> Ended:
+        output, stdout = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(stdout, True)
+        try:
+            child = errand.fork(stdout)
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(stdout)
+        self.parent.helper_started(child)
+        pidfd = os.pidfd_open(child)
+        said = _Said(self.aio, output)
+        try:
+            ended = await self._await_end(child, pidfd, errand.timeout_ms)
+            return Ended(ended == "exited with code 0", f"{ended}{said.tail()}")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # nothing it began outlives it
+            said.close()
+            self.aio.remove_reader(pidfd)
+            pidfds.send(pidfd, signal.SIGKILL)
+            if pidfds.peek(pidfd) is not None:
+                pidfds.reap(pidfd)
+            os.close(pidfd)
+            # One that is still dying is reaped with the orphans.
+            self.parent.helper_ended(child)
+
+    async def _await_end(self, child: int, pidfd: int, timeout_ms: int) -> str:
+        over = asyncio.Event()
+        self.aio.add_reader(pidfd, over.set)
+        try:
+            await asyncio.wait_for(over.wait(), timeout_ms / 1000)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            return f"took longer than {timeout_ms / 1000:g} s"
+        ending = pidfds.peek(pidfd)
+        if ending is None or (ending.code is None and ending.signal is None):
+            return "ended, nobody knows how"
+        if ending.signal is not None:
+            return f"killed by {signal.Signals(ending.signal).name}"
+        return f"exited with code {ending.code}"
+
+
+class _Said:
+    """The last a command printed; what is more is read and dropped, so that it never blocks."""
+
+    def __init__(self, aio: asyncio.AbstractEventLoop, fd: int) -> None:
+        self._aio = aio
+        self._fd = fd
+        self._kept = b""
+        self._open = True
+        aio.add_reader(fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            part = os.read(self._fd, 1 << 16)
+        except BlockingIOError:
+            return
+        self._kept = (self._kept + part)[-OUTPUT_BYTES_MAX:]
+        if not part:
+            self._aio.remove_reader(self._fd)
+            self._open = False
+
+    def tail(self) -> str:
+        """Return what it said last, on one line."""
+        if self._open:
+            self._read()
+        text = " ".join(self._kept.decode(errors="replace").split())[-EVIDENCE_LENGTH_MAX:]
+        return f": {text}" if text else ""
+
+    def close(self) -> None:
+        self._aio.remove_reader(self._fd)
+        os.close(self._fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One command, as whom it runs, how long it may take, what it reads."""
+
+    agent: str
+    command: str | Sequence[str]
+    config: AgentConfig
+    timeout_ms: int
+    payload: bytes = b""
+
+    def fork(self, stdout: int) -> int:
+        """Start the command and return its pid; it is reaped through its pidfd.
+
+        Raises OSError, SpawnError and ValueError.
+        """
+        who = persons.person(self.config.user, self.config.group)
+        ours: Mapping[str, str] = {"AGENTD_AGENT": self.agent}
+        # A memory file takes any payload at once, where a pipe could block the loop.
+        stdin = os.memfd_create("payload", os.MFD_CLOEXEC)
+        try:
+            os.write(stdin, self.payload)
+            os.lseek(stdin, 0, os.SEEK_SET)
+            child = subprocess.Popen(
+                launch.words(self.command),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stdout,
+                cwd=self.config.directory or "/",
+                env=launch.environment(who, self.config.environment, ours),
+                umask=int(self.config.umask, 8),
+                start_new_session=True,
+                user=who.ids.uid if who.switch else None,
+                group=who.ids.gid if who.switch else None,
+                extra_groups=who.ids.groups if who.switch else None,
+            )
+        finally:
+            os.close(stdin)
+        child.returncode = 0  # it is reaped through its pidfd, never by the Popen object
+        return child.pid

@@ -1,0 +1,302 @@
+"""The life of one daemon: start, reload, re-exec, stop.
+
+`start` follows FAULTS §5: the store is open and ours; what lives is found and adopted, its
+fate told to the core; then the socket takes visitors; and last comes the word that we are ready.
+"""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from agentd.config.diff import Plan
+from agentd.config.loaded import Loaded
+from agentd.core import hearing
+from agentd.core.effects import Persist
+from agentd.core.events import Fate, ShutdownAsked, Started, Ticked
+from agentd.core.records import Record
+from agentd.daemon import externals
+from agentd.daemon.access import access_of
+from agentd.daemon.assembly import Assembly
+from agentd.daemon.cgroups import CgroupForest
+from agentd.daemon.clock import boottime_ms, wall_ms
+from agentd.daemon.handover import Handover, image_exists
+from agentd.daemon.log import log
+from agentd.daemon.offload import TooBusy
+from agentd.daemon.recovery import Recorded, Recovery, rebuilt
+from agentd.daemon.registry import Incarnation
+from agentd.daemon.reload import InvalidConfig
+from agentd.daemon.requests import Asked
+from agentd.daemon.watch import ConfigWatch
+from agentd.store.retention import Bounds
+
+STATUS_EVERY_TICKS: Final = 5
+
+
+class Life:
+    """What happens to the parts, in which order."""
+
+    def __init__(self, parts: Assembly) -> None:
+        self._parts = parts
+        self._recovery: Recovery | None = None
+        self._unclaimed: set[str] = set()
+        """Recorded agents that are left alone because their file is wrong."""
+        self._watch: ConfigWatch | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ticks = 0
+        self._stopping = False
+        self.wants_reexec = False
+        parts.reloader.apply = self._apply
+        parts.deeds["reload"] = self._asked_reload
+        parts.deeds["shutdown"] = self._asked_shutdown
+        parts.deeds["reexec"] = self._asked_reexec
+
+    # --- start
+
+    async def start(self) -> None:
+        """Find out what lives, tell the core, and open the door."""
+        parts, manager = self._parts, self._parts.givens.manager
+        await self._recover()
+        parts.logs.start()
+        parts.processes.orphans.attend()
+        config = parts.reloader.loaded.config
+        externals.register(parts.registry, config.agents)
+        self._preload_answers()
+        parts.loop.each_tick(self._tick)
+        parts.server.start()
+        parts.loop.start()
+        if config.daemon.watch:
+            self._begin_watch()
+        manager.ready()
+        log.info(
+            "daemon.ready",
+            agents=len(config.agents),
+            socket=parts.givens.places.socket,
+            isolation=parts.facts.isolation,
+        )
+
+    async def _recover(self) -> None:
+        parts = self._parts
+        recorded = Recorded(
+            {name: one.durable for name, one in parts.store.agents().items()},
+            parts.store.spawns(),
+            parts.store.spawn_intents(),
+            parts.givens.kept_pidfds,
+        )
+        if parts.store.rebuilt:
+            self._tell_rebuilt()
+            recorded = await self._with_the_living(recorded)
+        forest = parts.forest
+        populated = forest.populated() if isinstance(forest, CgroupForest) else {}
+        host, processes = parts.givens.host, parts.processes
+        recovery = Recovery(recorded, host.boot_id, processes, parts.config_of, self._welcome)
+        await recovery.look(populated)
+        # Between the adoptions and the event that tells of them nothing may happen.
+        self._recovery = recovery
+        self._unclaimed = set(recorded.durables) & parts.reloader.loaded.broken
+        for name in self._unclaimed:
+            log.error("agent.unclaimed", agent=name, why="its config is wrong; left as it is")
+        found = recovery.adopt(recorded.durables.keys() - self._unclaimed)
+        if not parts.store.rebuilt:
+            recovery.end_strangers()
+        if isinstance(forest, CgroupForest):
+            forest.tidy()
+        parts.performer.carry(found.rows)
+        parts.loop.post(Started(found.fates))
+        self._give_back(recorded)
+
+    def _give_back(self, recorded: Recorded) -> None:
+        """Let the service manager drop what it kept of incarnations that are over."""
+        alive = {incarnation.id for incarnation in self._parts.registry}
+        claimed = {row.incarnation_id for row in recorded.spawns.values()}
+        for incarnation_id, fd in recorded.kept_pidfds.items():
+            if incarnation_id not in claimed:
+                os.close(fd)  # of the others, recovery has taken charge
+            if incarnation_id not in alive:
+                self._parts.givens.manager.drop_fd(incarnation_id)
+
+    async def _with_the_living(self, recorded: Recorded) -> Recorded:
+        """Add what only the processes themselves still know."""
+        parts = self._parts
+        socket = str(parts.givens.places.socket)
+        more = await rebuilt(parts.reloader.loaded.config.agents, socket, recorded.durables)
+        durables = {**more.durables, **recorded.durables}
+        return replace(recorded, durables=durables)
+
+    def _tell_rebuilt(self) -> None:
+        store = self._parts.store
+        told = (
+            f"the store was damaged ({store.damage}); it stands in quarantine as "
+            f"{store.quarantined}, a new one was begun, {store.salvaged} agents are known"
+        )
+        self._parts.loop.note(Record("daemon.storage", "critical", told))
+
+    def _welcome(self, incarnation: Incarnation) -> None:
+        """Let an adopted incarnation speak, on its old addresses."""
+        self._parts.registry.add(incarnation)
+        try:
+            self._parts.ears.open(incarnation)
+        except OSError as error:
+            log.warning("notify.failed", agent=incarnation.agent, error=error)
+
+    def _preload_answers(self) -> None:
+        """Answer again what the daemon before us answered in the last ten minutes."""
+        now_wall_ms, now_ms = wall_ms(), boottime_ms()
+        for row in self._parts.store.requests(now_wall_ms):
+            if row.reply is not None:
+                self._parts.hall.replays.preload(
+                    row.uid,
+                    json.loads(row.id),
+                    bytes.fromhex(row.args_hash),
+                    row.reply.encode(),
+                    now_ms - max(0, now_wall_ms - row.wall_ms),
+                )
+
+    # --- life
+
+    def on_signal(self, number: signal.Signals) -> None:
+        """Do what a signal means."""
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._shut_down(number.name)
+        elif number is signal.SIGHUP:
+            self._begin_reload("SIGHUP", remove=True)
+        elif number is signal.SIGUSR2:
+            self._reexec("SIGUSR2")
+
+    def _shut_down(self, who: str) -> None:
+        if self._stopping:
+            log.info("daemon.stopping", message="it is under way; agents keep their stop_timeout")
+            return
+        self._stopping = True
+        self._parts.givens.manager.stopping()
+        self._parts.loop.post(ShutdownAsked(who))
+
+    def _tick(self) -> None:
+        """Once a second: the watchdog, and now and then a word about the fleet."""
+        manager = self._parts.givens.manager
+        if manager.watchdog_ms and self._ticks % max(1, manager.watchdog_ms // 4_000) == 0:
+            manager.watchdog()
+        if self._ticks % STATUS_EVERY_TICKS == 0:
+            agents = self._parts.supervisor.agents.values()
+            alive = sum(agent.has_process for agent in agents)
+            manager.status(f"{len(agents)} agents, {alive} alive")
+        self._ticks += 1
+
+    def _begin_watch(self) -> None:
+        parts = self._parts
+        files = [*parts.reloader.loaded.files, parts.givens.places.config_file]
+        places = list(dict.fromkeys([*files, parts.givens.places.agents_dir]))
+        reload = partial(self._begin_reload, "the watch", remove=False)
+
+        def changed() -> None:  # in the watching thread
+            parts.aio.call_soon_threadsafe(reload)
+
+        self._watch = ConfigWatch(places, changed)
+        self._watch.start()
+
+    def _begin_reload(self, who: str, *, remove: bool) -> None:
+        """Reload with nobody waiting for the plan."""
+
+        async def work() -> None:
+            try:
+                await self._parts.reloader.reload(who=who, remove=remove)
+            except InvalidConfig as error:
+                log.error("config.rejected", asked_by=who, errors=str(error))
+            except (TooBusy, OSError) as error:
+                log.error("config.unread", asked_by=who, error=error)
+
+        self._keep(self._parts.aio.create_task(work()))
+
+    async def _asked_reload(self, asked: Asked) -> Mapping[str, object]:
+        dry_run = bool(asked.command.args.get("dry_run"))
+        try:
+            return await self._parts.reloader.reload(who=asked.who, dry_run=dry_run)
+        except InvalidConfig as error:
+            return error.document
+
+    async def _asked_shutdown(self, asked: Asked) -> Mapping[str, object]:
+        self._shut_down(asked.who)
+        return {"stopping": True}
+
+    async def _asked_reexec(self, asked: Asked) -> Mapping[str, object]:
+        # The answer first: the connection doesn't outlive the exec.
+        self._parts.aio.call_soon(self._reexec, asked.who)
+        return {"reexec": True}
+
+    def _reexec(self, who: str) -> None:
+        if not image_exists():
+            log.error("daemon.reexec", asked_by=who, why="the interpreter is gone")
+        elif not self._stopping:
+            log.info("daemon.reexec", asked_by=who)
+            self.wants_reexec = True
+            self._parts.loop.end()
+
+    def _apply(self, loaded: Loaded, plan: Plan) -> Mapping[str, Fate]:
+        """Take over what a new config means for the shell."""
+        parts, daemon = self._parts, loaded.config.daemon
+        log.level = daemon.log_level
+        parts.hall.visitors.config = daemon
+        parts.server.access = access_of(loaded.config, parts.givens.places.socket)
+        parts.store.set_bounds(Bounds(daemon.history_days, daemon.history_max_bytes))
+        externals.register(parts.registry, loaded.config.agents)
+        parts.describe(loaded)
+        if self._watch is not None:
+            self._watch.seen()
+        claimed = self._unclaimed & set(plan.added)
+        self._unclaimed -= claimed
+        assert self._recovery is not None
+        found = self._recovery.adopt(claimed)
+        parts.performer.carry(found.rows)
+        return found.fates
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- end
+
+    async def ended(self) -> None:
+        """Wait until every agent is down, or a re-exec is wanted."""
+        await self._parts.loop.ended
+
+    def close(self) -> None:
+        """Let go of everything and touch no agent; what was decided is on disk afterwards."""
+        parts = self._parts
+        self._flush_counters()
+        if self._watch is not None:
+            self._watch.stop()
+        parts.server.stop()
+        parts.requests.close()
+        parts.errands.close()
+        parts.sampler.close()
+        parts.ears.close()
+        parts.processes.close()
+        for connection in parts.hall.visitors.everyone():
+            connection.close()
+        parts.logs.close()
+        if not parts.store.close():
+            log.error("daemon.storage", message="the disk was too slow to take the last records")
+        parts.offload.close()
+
+    def _flush_counters(self) -> None:
+        """Keep what agents said since their counters were last written."""
+        agents = list(self._parts.supervisor.unflushed.values())
+        snapshots = [Persist(one.name, hearing.snapshot(one), lazy=True) for one in agents]
+        if snapshots:
+            self._parts.performer.perform(Ticked(), snapshots)
+
+    def leave(self) -> None:
+        """Take the socket and the lock away: the daemon is over."""
+        self._parts.server.close()
+        self._parts.givens.lock.release()
+
+    def hand_over(self, private: Mapping[str, str]) -> None:
+        """Become the next image, after `close`; returns only by OSError."""
+        listener, givens = self._parts.listener, self._parts.givens
+        Handover(
+            givens.lock.fd, listener.sock.fileno(), listener.lock_fd, givens.host.agent_limits
+        ).follow(private)

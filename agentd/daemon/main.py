@@ -1,0 +1,136 @@
+"""`agentd start`: from the command line to a running daemon, and out again.
+
+Exit codes: 0 after a graceful stop, 1 where the daemon could not start or lost what it stands
+on; the reason is on stderr. However it ends, agents that live are adopted by the next start.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from agentd import __version__
+from agentd.config.load import load
+from agentd.config.loaded import Loaded
+from agentd.config.places import User, config_place, places
+from agentd.daemon import host as hosts
+from agentd.daemon.assembly import Assembly, Givens
+from agentd.daemon.handover import Handover
+from agentd.daemon.life import Life
+from agentd.daemon.listener import ListenError
+from agentd.daemon.lock import AlreadyRunning, StateLock
+from agentd.daemon.log import log
+from agentd.daemon.logs import LogRefused
+from agentd.daemon.sdnotify import Systemd, pick_up_fds
+from agentd.store.directory import check_directory
+from agentd.store.store import DirectoryRefused, NewerSchema, StoreUnavailable
+
+DONE: Final = 0
+FAILED: Final = 1
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+
+# What may be in the way of a start, each with a message that says what and where.
+_REFUSALS: Final = (
+    AlreadyRunning,
+    DirectoryRefused,
+    ListenError,
+    LogRefused,
+    NewerSchema,
+    StoreUnavailable,
+    OSError,
+)
+
+
+class EarlySignals:
+    """Signals that come before there is a loop to take them; none is lost, none kills us."""
+
+    def __init__(self) -> None:
+        self.noted: list[signal.Signals] = []
+        for number in _SIGNALS:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self.noted.append(signal.Signals(number))
+
+
+def run(config: Path | None, socket: Path | None) -> int:
+    """Run the daemon in the foreground until it is told to end; return the exit code."""
+    early = EarlySignals()
+    handover = Handover.take()
+    private = hosts.take_private_environment()
+    manager, kept = Systemd(private), dict(pick_up_fds(private))
+    host = hosts.settle()
+    if handover is not None:
+        host = replace(host, agent_limits=handover.agent_limits)
+    os.umask(0o077)
+    user = User(os.environ, os.geteuid(), Path.home())
+    file, required = config_place(user, str(config) if config is not None else None)
+    read = partial(load, file.absolute(), required=required, system=user.is_root)
+    loaded = read()
+    if not _is_fit(loaded):
+        return FAILED
+    log.level = loaded.config.daemon.log_level
+    where = places(user, file.absolute(), loaded.config.daemon, str(socket) if socket else None)
+    try:
+        check_directory(where.state_dir)
+        lock = StateLock.take(where.state_dir, handover.state_lock_fd if handover else None)
+        givens = Givens(host, where, loaded, read, lock, handover, manager, kept)
+        life = asyncio.run(_live(givens, early))
+    except _REFUSALS as error:
+        _complain(f"agentd: {error}")
+        return FAILED
+    if life.wants_reexec:
+        # What was handed to us as LISTEN_FDS is closed by then, and the numbers mean other files.
+        life.hand_over({key: val for key, val in private.items() if not key.startswith("LISTEN")})
+    return DONE
+
+
+async def _live(givens: Givens, early: EarlySignals) -> Life:
+    """Live until told otherwise."""
+    aio = asyncio.get_running_loop()
+    aio.set_exception_handler(_log_exception)
+    life = Life(Assembly(aio, givens))
+    try:
+        await life.start()
+        for number in _SIGNALS:
+            aio.add_signal_handler(number, life.on_signal, number)
+        for number in early.noted:
+            life.on_signal(number)
+        await life.ended()
+    finally:
+        # What comes from now on waits for the image that follows, or comes too late.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for number in _SIGNALS:
+            aio.remove_signal_handler(number)
+        life.close()
+    if not life.wants_reexec:
+        life.leave()
+        log.info("daemon.ended")
+    return life
+
+
+def _is_fit(loaded: Loaded) -> bool:
+    """Tell every finding; False where the main file itself is wrong."""
+    for finding in [*loaded.errors, *loaded.warnings, *loaded.notices]:
+        _complain(finding.text())
+    if loaded.is_usable:
+        log.info("daemon.starting", version=__version__, agents=len(loaded.config.agents))
+        return True
+    _complain("agentd: not started: the configuration above has to be put right first")
+    return False
+
+
+def _complain(text: str) -> None:
+    """Write to a person who waits for the start, as it stands."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _log_exception(_aio: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Log what a callback of ours raised; it costs that callback, and nobody else."""
+    log.error("daemon.fault", message=context.get("message"), error=repr(context.get("exception")))

@@ -1,0 +1,203 @@
+"""A start, from the wish to the exec: forked, recorded, then let go.
+
+The child waits at its gate until who it is can be read by a later daemon. A crash at any
+point leaves either nothing (the gate closes, the child exits) or a process that is on record.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import structs
+
+from agentd.config.agent import AgentConfig
+from agentd.core.effects import Freeze, KillTree, Run, Signal, Spawn, Thaw, Validate
+from agentd.core.events import Event, Exited, SpawnFailed, TreeEmpty, Validated
+from agentd.daemon.clock import wall_ms
+from agentd.daemon.launch import Outfit
+from agentd.daemon.log import log
+from agentd.daemon.processes import Prepared, Processes
+from agentd.daemon.registry import Incarnation, Registry
+from agentd.store.rows import Batch, Outcome, SpawnRow
+
+
+class Ears(Protocol):
+    """Where an incarnation can reach us by sd_notify."""
+
+    def open(self, incarnation: Incarnation) -> str:
+        """Open its datagram socket and return the path; OSError: there can be none."""
+        ...
+
+    def path_of(self, incarnation_id: str) -> str: ...
+
+
+class FdStore(Protocol):
+    """The service manager, as far as it keeps descriptors for us; False: it doesn't."""
+
+    def keep_fd(self, name: str, fd: int) -> bool: ...
+
+    def drop_fd(self, name: str) -> bool: ...
+
+
+class Output(Protocol):
+    """Where an agent's output goes."""
+
+    def child_fd(self, agent: str, max_size_bytes: int) -> int:
+        """Return an append-only fd to hand to a child, the caller's to close; OSError: none."""
+        ...
+
+    def evidence(self) -> str:
+        """Return what is wrong with the disk of the logs, if that may explain a death."""
+        ...
+
+
+class Errands(Protocol):
+    """Commands of the config that are run once and answered for."""
+
+    def validate(self, effect: Validate, config: AgentConfig) -> None: ...
+
+    def run(self, effect: Run, config: AgentConfig) -> None: ...
+
+
+@dataclass(slots=True)
+class Starts:
+    """The world as the performer sees it: `processes`, and what a start needs besides."""
+
+    aio: asyncio.AbstractEventLoop
+    post: Callable[[Event], None]
+    submit: Callable[[Batch, Callable[[Outcome], None]], None]
+    processes: Processes
+    registry: Registry
+    ears: Ears
+    output: Output
+    errands: Errands
+    config_of: Callable[[str], AgentConfig | None]
+    """The agent's config with the variables of its files; None: it is gone by now."""
+    manager: FdStore
+    socket: Path
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def tell(self, event: Event) -> None:
+        """Pass on what the processes say; an incarnation is a border, drawn before the core
+        hears of its end: what it said until then is heard first, and nothing after.
+        """
+        if isinstance(event, Exited):
+            self.registry.end(event.agent, event.incarnation)
+            note = self.output.evidence()
+            if note and not event.evidence.note:
+                event = replace(event, evidence=replace(event.evidence, note=note))
+        elif isinstance(event, TreeEmpty | SpawnFailed):
+            ended = self.registry.get(event.agent, event.incarnation)
+            if ended is not None:
+                self.manager.drop_fd(ended.id)
+            self.registry.remove(event.agent, event.incarnation)
+        self.post(event)
+
+    def spawn(self, effect: Spawn) -> None:
+        task = self.aio.create_task(self._spawn(effect))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def signal(self, effect: Signal) -> None:
+        self.processes.signal(effect)
+
+    def kill_tree(self, effect: KillTree) -> None:
+        self.processes.kill_tree(effect)
+
+    def freeze(self, effect: Freeze) -> None:
+        self.processes.freeze(effect)
+
+    def thaw(self, effect: Thaw) -> None:
+        self.processes.thaw(effect)
+
+    def validate(self, effect: Validate) -> None:
+        config = self.config_of(effect.agent)
+        if config is not None:
+            self.errands.validate(effect, config)
+        else:
+            told = "it is no longer in the config"
+            self.post(Validated(effect.agent, effect.incarnation, ok=False, evidence=told))
+
+    def run(self, effect: Run) -> None:
+        config = self.config_of(effect.agent)
+        if config is not None:
+            self.errands.run(effect, config)
+
+    def variables(self, effect: Spawn) -> Mapping[str, str]:
+        """Return what an agent finds in its environment beside what its config says."""
+        return {
+            "AGENTD_SOCKET": str(self.socket),
+            "NOTIFY_SOCKET": self.ears.path_of(effect.incarnation_id),
+        }
+
+    async def _spawn(self, effect: Spawn) -> None:
+        """Begin one start; whatever goes wrong is told as an event, never raised."""
+        try:
+            self._go_on(effect, await self._prepare(effect))
+        except Exception as error:  # noqa: BLE001 - the core waits for an answer
+            log.error("spawn.failed", agent=effect.agent, error=repr(error))
+            told = f"{type(error).__name__}: {error}"
+            self.post(SpawnFailed(effect.agent, effect.incarnation, told))
+
+    async def _prepare(self, effect: Spawn) -> Prepared | SpawnFailed:
+        config = self.config_of(effect.agent)
+        if config is None:
+            return SpawnFailed(effect.agent, effect.incarnation, "it is no longer in the config")
+        log_fd = self.output.child_fd(effect.agent, config.logs.max_size_bytes)
+        try:
+            outfit = Outfit(log_fd, self.variables(effect), config.directory or "/")
+            return await self.processes.prepare(effect, config, outfit)
+        finally:
+            os.close(log_fd)
+
+    def _go_on(self, effect: Spawn, prepared: Prepared | SpawnFailed) -> None:
+        if isinstance(prepared, SpawnFailed):
+            self.post(prepared)
+            return
+        incarnation = Incarnation(
+            agent=prepared.agent,
+            ordinal=prepared.incarnation,
+            id=prepared.incarnation_id,
+            token=prepared.token,
+            leader_pid=prepared.pid,
+            cgroup=prepared.cgroup,
+            uid=prepared.uid,
+        )
+        self.registry.add(incarnation)
+        # Whoever holds it when we are gone can tell how the agent ended.
+        self.manager.keep_fd(incarnation.id, prepared.pidfd)
+        try:
+            self.ears.open(incarnation)
+        except OSError as error:
+            log.warning("notify.failed", agent=effect.agent, error=error)
+
+        def durable(outcome: Outcome) -> None:
+            if outcome.error:  # supervision goes on in memory
+                log.error("spawn.unrecorded", agent=effect.agent, error=outcome.error)
+            self.processes.release(prepared)
+
+        self.submit(Batch((spawn_row(prepared),)), durable)
+
+
+def spawn_row(prepared: Prepared) -> SpawnRow:
+    """Return what a later daemon needs to know this process again."""
+    return SpawnRow(
+        agent=prepared.agent,
+        incarnation=prepared.incarnation,
+        incarnation_id=prepared.incarnation_id,
+        token=prepared.token,
+        pid=prepared.pid,
+        start_time=prepared.start_time,
+        pidfd_inode=prepared.pidfd_inode or None,
+        boot_id=prepared.boot_id,
+        cgroup=prepared.cgroup or None,
+        wall_ms=wall_ms(),
+    )
+
+
+def with_variables(config: AgentConfig, variables: Mapping[str, str]) -> AgentConfig:
+    """Return the config with the variables of its environment files in it."""
+    return structs.replace(config, environment=dict(variables))

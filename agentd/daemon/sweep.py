@@ -1,0 +1,325 @@
+"""Trees without cgroups: found by descent, session, token and log among all processes.
+
+The daemon is the subreaper: an orphan of any tree becomes its child, so a tree whose leader
+is dead and of which no child of ours is a part is empty; that is the proof. Who belongs to
+a tree is remembered from one look to the next, so that a helper that was seen as a
+descendant stays known after it left session and environment behind.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agentd.daemon import pidfds, procfs, tree
+from agentd.daemon.procfs import Census, Stat
+
+TOKEN_VARIABLE: Final = b"AGENTD_INCARNATION"
+
+FREEZE_ROUNDS_MAX: Final = 40
+FREEZE_PAUSE_S: Final = 0.005
+
+# Looks that follow each other at once because somebody was born meanwhile.
+LOOKS_MAX: Final = 8
+
+# Survivors whose ends are waited for; the regular look finds the rest.
+WATCHED_MAX: Final = 256
+_KERNEL_THREADS: Final = 2
+
+
+@dataclass(slots=True)
+class Roots:
+    """What is known of one tree before a look."""
+
+    incarnation_id: str
+    log: tuple[int, int] | None = None
+    """Device and inode of its output file: an orphan that writes there belongs to it."""
+    leader: pidfds.Identity | None = None
+    leader_alive: bool = False
+    """Start times are no finer than 10 ms: once it is dead, nobody may pass for it."""
+    adopted: bool = False
+    """Whether an earlier daemon started it: its orphans are not our children then."""
+    known: dict[int, int] = field(default_factory=dict)
+    """Members at the last look: pid to start time."""
+
+    def living(self, census: Census) -> list[int]:
+        """Return those of the known members that are still themselves."""
+        return [
+            pid
+            for pid, start_time in self.known.items()
+            if (stat := census.stats.get(pid)) is not None and stat.start_time == start_time
+        ]
+
+
+class SweepTree:
+    """One incarnation's processes, as far as they can be found."""
+
+    cgroup = ""
+
+    def __init__(self, forest: "SweepForest", roots: Roots) -> None:
+        self.roots = roots
+        self._forest = forest
+        self._watched: dict[int, int] = {}
+        self._changed: Callable[[], None] | None = None
+
+    def enter(self, pid: int) -> None:
+        """Descent is enough."""
+
+    def lead(self, leader: pidfds.Identity) -> None:
+        self.roots.leader = leader
+        self.roots.leader_alive = True
+        self.roots.known[leader.pid] = leader.start_time
+
+    def leader_ended(self) -> None:
+        self.roots.leader_alive = False
+        if self.roots.leader is not None:
+            self.roots.known.pop(self.roots.leader.pid, None)
+
+    async def members(self) -> tree.Members:
+        if self._forest.has_nothing_of(self.roots):
+            return {}
+        found = (await self._forest.sort()).get(self.roots.incarnation_id, [])
+        members = {stat.pid: stat.start_time for stat in found if not stat.dead}
+        if self._changed is not None and not self.roots.leader_alive:
+            self._await_ends(members)
+        return members
+
+    async def is_empty(self) -> bool:
+        if await self.members():
+            return False
+        # Orphans of an adopted tree become somebody else's children: one may have been born
+        # behind the back of the first look, its parent dead before that came to it.
+        return not (self.roots.adopted and await self.members())
+
+    async def send(self, number: int) -> None:
+        tree.send_to(await self.members(), number)
+
+    async def kill(self) -> None:
+        members = await self.members()
+        # Who stands can't fork behind the back of this round.
+        tree.send_to(members, signal.SIGSTOP)
+        tree.send_to(members, signal.SIGKILL)
+
+    async def freeze(self) -> str:
+        """Stop in rounds until a whole look finds everybody standing."""
+        members: tree.Members = {}
+        for _ in range(FREEZE_ROUNDS_MAX):
+            members = await self.members()
+            moving = {
+                pid: start_time
+                for pid, start_time in members.items()
+                if (stat := procfs.stat_of(pid)) is not None and stat.state not in "TtZXx"
+            }
+            if not moving:
+                return ""
+            tree.send_to(moving, signal.SIGSTOP)
+            await asyncio.sleep(FREEZE_PAUSE_S)
+        return f"still moving after {FREEZE_ROUNDS_MAX} rounds: {tree.describe(members)}"
+
+    async def thaw(self) -> None:
+        await self.send(signal.SIGCONT)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Nobody enforces it here but the sampling."""
+
+    def memory_bytes(self) -> int | None:
+        return None
+
+    def cpu_ms(self) -> int | None:
+        return None
+
+    def oom_kills(self) -> int | None:
+        return None
+
+    def remove(self) -> None:
+        self._changed = None
+        for pid in list(self._watched):
+            self._unwatch(pid)
+        self._forest.forget(self.roots.incarnation_id)
+
+    def _await_ends(self, members: tree.Members) -> None:
+        """Wait for the end of each survivor; whoever forks meanwhile is found at that look."""
+        for pid in [pid for pid in self._watched if pid not in members]:
+            self._unwatch(pid)
+        for pid, start_time in members.items():
+            if pid not in self._watched and len(self._watched) < WATCHED_MAX:
+                pidfd = pidfds.open_member(pid, start_time)
+                if pidfd is not None:
+                    self._watched[pid] = pidfd
+                    self._forest.loop.add_reader(pidfd, self._ended, pid)
+
+    def _ended(self, pid: int) -> None:
+        self._unwatch(pid)
+        if self._changed is not None:
+            self._changed()
+
+    def _unwatch(self, pid: int) -> None:
+        pidfd = self._watched.pop(pid)
+        self._forest.loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+class SweepForest:
+    """All trees, sorted out of one look at all processes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, strangers: Callable[[], set[int]]) -> None:
+        """`strangers` returns the children of ours that no process layer's entry explains."""
+        self.loop = loop
+        self._strangers = strangers
+        self._roots: dict[str, Roots] = {}
+        self._looking: asyncio.Task[dict[str, list[Stat]]] | None = None
+        self._without_token: dict[int, int] = {}
+        self._unclear: dict[int, int] = {}
+
+    def plant(self, incarnation_id: str, memory_limit_bytes: int, log_fd: int) -> SweepTree:  # noqa: ARG002 - nobody enforces it here
+        info = os.fstat(log_fd)
+        return self._add(Roots(incarnation_id, (info.st_dev, info.st_ino)))
+
+    def attach(self, incarnation_id: str, cgroup: str = "") -> SweepTree:  # noqa: ARG002 - no help here
+        return self._add(Roots(incarnation_id, adopted=True))
+
+    def forget(self, incarnation_id: str) -> None:
+        self._roots.pop(incarnation_id, None)
+
+    def close(self) -> None:
+        """Nothing is held between looks."""
+
+    def has_nothing_of(self, roots: Roots) -> bool:
+        """Tell whether a dead leader has left no orphan: cheap, and a proof.
+
+        Every descendant of a dead leader descends from an orphan that became our child.
+        """
+        return not (roots.adopted or roots.leader_alive or self._strangers())
+
+    async def sort(self) -> dict[str, list[Stat]]:
+        """Return the processes of every tree, from one look that begins after this call."""
+        if self._looking is None:
+            self._looking = self.loop.create_task(self._look())
+        return await asyncio.shield(self._looking)
+
+    async def _look(self) -> dict[str, list[Stat]]:
+        await asyncio.sleep(0)  # whoever asks in this turn of the loop shares this look
+        self._looking = None
+        for _ in range(LOOKS_MAX):
+            census = await procfs.census()
+            found = self.sorted_from(census)
+            unclear = self._unclear.keys() - self._without_token.keys()
+            if not unclear and not self._born_meanwhile(census):
+                break
+        return found
+
+    def _born_meanwhile(self, census: Census) -> bool:
+        """Tell whether an orphan lives that the census missed.
+
+        A process may fork after the census has listed the pids, and die before it is read:
+        then it was seen dead and its child not at all. That child is ours by now.
+        """
+        missed = [procfs.stat_of(pid) for pid in self._strangers() if pid not in census.stats]
+        return any(stat is not None and not stat.dead for stat in missed)
+
+    def sorted_from(self, census: Census) -> dict[str, list[Stat]]:
+        """Tell whose each process is, and remember it."""
+        claims = Claims(census)
+        for roots in self._roots.values():
+            claims.take(roots.incarnation_id, roots.living(census))
+        for roots in self._roots.values():
+            claims.take(roots.incarnation_id, _of_session(roots, claims))
+        for pid in self._orphans(claims):
+            owner = self._owner(pid, claims.census.stats[pid])
+            if owner is not None:
+                claims.take(owner, [pid])
+        for incarnation_id, roots in self._roots.items():
+            roots.known = {
+                stat.pid: stat.start_time for stat in claims.of(incarnation_id) if not stat.dead
+            }
+        for seen in (self._without_token, self._unclear):
+            for pid in seen.keys() - census.stats.keys():
+                del seen[pid]
+        return {incarnation_id: claims.of(incarnation_id) for incarnation_id in self._roots}
+
+    def _add(self, roots: Roots) -> SweepTree:
+        self._roots[roots.incarnation_id] = roots
+        return SweepTree(self, roots)
+
+    def _orphans(self, claims: "Claims") -> list[int]:
+        """Return processes that may belong to a tree though nothing seen so far says so."""
+        unclaimed = claims.unclaimed()
+        if any(roots.adopted for roots in self._roots.values()):
+            return [stat.pid for stat in unclaimed if stat.ppid != _KERNEL_THREADS]
+        strangers = self._strangers()
+        return [stat.pid for stat in unclaimed if stat.pid in strangers]
+
+    def _owner(self, pid: int, stat: Stat) -> str | None:
+        """Find out whose an orphan is, by the token it was exec'ed with or by its output."""
+        if stat.dead or self._without_token.get(pid) == stat.start_time:
+            return None
+        owner = incarnation_of(pid)
+        if owner in self._roots:
+            return owner
+        log = _output_of(pid)
+        for roots in self._roots.values():
+            if log is not None and roots.log == log:
+                return roots.incarnation_id
+        if procfs.environ(pid) == {} and self._unclear.get(pid) != stat.start_time:
+            self._unclear[pid] = stat.start_time  # that of an exec half done: looked at again
+        else:
+            self._without_token[pid] = stat.start_time
+        return None
+
+
+class Claims:
+    """Who is whose, in one census; the first claim stands."""
+
+    def __init__(self, census: Census) -> None:
+        self.census = census
+        self._owners: dict[int, str] = {}
+
+    def take(self, owner: str, pids: Iterable[int]) -> None:
+        """Claim processes and all that descend from them, short of what others claimed."""
+        waiting = list(pids)
+        while waiting:
+            pid = waiting.pop()
+            if pid not in self._owners and pid != os.getpid():
+                self._owners[pid] = owner
+                waiting.extend(self.census.children.get(pid, ()))
+
+    def of(self, owner: str) -> list[Stat]:
+        return [self.census.stats[pid] for pid, whose in self._owners.items() if whose == owner]
+
+    def unclaimed(self) -> list[Stat]:
+        return [stat for pid, stat in self.census.stats.items() if pid not in self._owners]
+
+
+def _of_session(roots: Roots, claims: Claims) -> list[int]:
+    """Return unclaimed processes of the leader's session, unless its number was given anew."""
+    if roots.leader is None:
+        return []
+    now = claims.census.stats.get(roots.leader.pid)
+    if now is not None and not roots.leader_alive and not now.dead:
+        return []  # somebody else's number by now, and somebody else's session
+    return [
+        stat.pid
+        for stat in claims.unclaimed()
+        if stat.sid == roots.leader.pid and stat.start_time >= roots.leader.start_time
+    ]
+
+
+def incarnation_of(pid: int) -> str | None:
+    """Return the incarnation id that `pid` was exec'ed with; None: none, or not for us."""
+    value = (procfs.environ(pid) or {}).get(TOKEN_VARIABLE)
+    return value.decode(errors="replace") if value else None
+
+
+def _output_of(pid: int) -> tuple[int, int] | None:
+    for fd in (1, 2):
+        with suppress(OSError):  # closed, or not for us
+            info = Path(f"/proc/{pid}/fd/{fd}").stat()
+            return info.st_dev, info.st_ino
+    return None

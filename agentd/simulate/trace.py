@@ -1,0 +1,307 @@
+"""A trace, read and checked as a whole before anything runs.
+
+JSON Lines in order of `t`, one thing a line; which things there are is CONTRACT 6.3's list
+and `_READERS` below. What a `line` or a `cmd` holds is not judged here: it goes through the
+validation of the socket when its time comes, as it would have come from the wire.
+"""
+
+import json
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from agentd.config.units import DURATION_MS_MAX
+
+LINES_MAX: Final = 5_000_000
+EXIT_CODE_MAX: Final = 255
+SIGNAL_MAX: Final = 64
+SIGKILL: Final = 9
+
+
+class TraceError(Exception):
+    """A trace that is not one; names the line."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"line {line}: {message}")
+        self.line = line
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Agents with autostart start now, if it is the first; `at_ms` sets the wall clock."""
+
+    at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The agent sends a line; `raw` is what the socket would have carried."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A sample of the whole tree's memory; None: it could not be read."""
+
+    rss_bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The process ends by itself; `incarnation` None: the one that runs."""
+
+    code: int | None
+    signal: int | None
+    oom: bool
+    incarnation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """An operator sends a command; `raw` as the socket would have carried it."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The daemon crashes, or comes back."""
+
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """From now on the world is like that; a key that is absent stays as it was."""
+
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The simulation ends."""
+
+
+Happening = Start | Said | Measured | Ended | Commanded | Daemon | Changed | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLine:
+    """One checked line: its number in the file, its moment, whom it is about, what happens."""
+
+    number: int
+    t_ms: int
+    agent: str | None
+    what: Happening
+
+
+def read_trace(
+    lines: Iterable[str], agents: Collection[str], only: str | None = None
+) -> list[TraceLine]:
+    """Check all lines; the first that is wrong is a `TraceError`.
+
+    `agents` are the names that may be spoken of. A line that leaves its agent out means
+    `only`, or the one agent there is. With `only`, lines about others are left out.
+    """
+    known = set(agents)
+    default = only if only is not None else next(iter(known)) if len(known) == 1 else None
+    trace: list[TraceLine] = []
+    order = _Order()
+    for number, text in enumerate(lines, start=1):
+        if number > LINES_MAX:
+            raise TraceError(number, f"a trace has at most {LINES_MAX} lines")
+        if not text.strip():
+            continue
+        line = _read_line(number, text, default)
+        order.check(line)
+        if line.agent is None or line.agent == only:
+            trace.append(line)
+        elif only is None:
+            if line.agent not in known:
+                raise TraceError(number, f'no agent "{line.agent}" in the config')
+            trace.append(line)
+    return trace
+
+
+class _Order:
+    """What a line may be depends on those before it."""
+
+    def __init__(self) -> None:
+        self._t_ms = 0
+        self._ended = False
+        self._up: bool | None = True
+        """None: it may have been shut down by a command."""
+
+    def check(self, line: TraceLine) -> None:
+        if self._ended:
+            raise TraceError(line.number, "nothing may follow the end")
+        if line.t_ms < self._t_ms:
+            raise TraceError(line.number, f"t goes back, from {self._t_ms / 1000:g}")
+        self._t_ms = line.t_ms
+        if isinstance(line.what, Finished):
+            self._ended = True
+        elif isinstance(line.what, Daemon):
+            if line.what.up is self._up:
+                told = "runs already" if self._up else "is down already"
+                raise TraceError(line.number, f"the daemon {told}")
+            self._up = line.what.up
+        elif isinstance(line.what, Commanded) and b'"shutdown"' in line.what.raw:
+            self._up = None
+
+
+def _read_line(number: int, text: str, default: str | None) -> TraceLine:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TraceError(number, f"not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise TraceError(number, "a line is an object")
+    kinds = [kind for kind in _READERS if kind in fields]
+    if len(kinds) != 1:
+        told = f"not {' and '.join(kinds)}" if kinds else f"one of {', '.join(_READERS)}"
+        raise TraceError(number, f"a line says one thing: {told}")
+    kind = kinds[0]
+    allowed = {"t", "agent", kind, *_EXTRAS.get(kind, ())}
+    for key in fields:
+        if key not in allowed:
+            raise TraceError(number, f'"{key}" means nothing beside "{kind}"')
+    try:
+        what = _READERS[kind](fields)
+        agent = _agent(fields, kind, default)
+        return TraceLine(number, _t_ms(fields.get("t")), agent, what)
+    except ValueError as error:
+        raise TraceError(number, str(error)) from None
+
+
+def _t_ms(t: object) -> int:
+    if isinstance(t, bool) or not isinstance(t, int | float):
+        raise ValueError("t is a number of seconds")  # noqa: TRY004 - told with its line
+    if not 0 <= t <= DURATION_MS_MAX / 1000:
+        raise ValueError("t is a number of seconds from 0 on")
+    return round(t * 1000)
+
+
+def _agent(fields: Mapping[str, object], kind: str, default: str | None) -> str | None:
+    agent = fields.get("agent", default if kind in _ABOUT_ONE else None)
+    if agent is None and kind in _ABOUT_ONE:
+        raise ValueError('there are several agents; say which: "agent"')
+    if agent is not None and not isinstance(agent, str):
+        raise ValueError("agent is a name")
+    return agent
+
+
+def _read_start(fields: Mapping[str, object]) -> Start:
+    if fields["start"] is not True:
+        raise ValueError("start is true")
+    at = fields.get("at")
+    if at is None:
+        return Start(None)
+    if not isinstance(at, str):
+        raise ValueError('at is a time such as "2026-11-21T00:00:00Z"')  # noqa: TRY004 - as above
+    moment = datetime.fromisoformat(at)
+    if moment.tzinfo is None:
+        raise ValueError("at needs a zone, such as Z")
+    return Start(round(moment.timestamp() * 1000))
+
+
+def _read_said(fields: Mapping[str, object]) -> Said:
+    return Said(json.dumps(fields["line"]).encode())
+
+
+def _read_measured(fields: Mapping[str, object]) -> Measured:
+    rss = fields["rss"]
+    if rss is None:
+        return Measured(None)
+    if isinstance(rss, bool) or not isinstance(rss, int | float):
+        raise ValueError("rss is a number of bytes")  # noqa: TRY004 - told with its line
+    return Measured(rss)
+
+
+def _read_ended(fields: Mapping[str, object]) -> Ended:
+    end = fields["exit"]
+    if not isinstance(end, dict) or not end.keys() <= {"code", "signal", "oom"}:
+        raise ValueError('exit is {"code": …} or {"signal": …}, with "oom" or without')
+    code = _whole(end, "code", 0, EXIT_CODE_MAX)
+    signal = _whole(end, "signal", 1, SIGNAL_MAX)
+    if code is not None and signal is not None:
+        raise ValueError("an exit has a code or a signal, not both")
+    oom = end.get("oom", False)
+    if not isinstance(oom, bool):
+        raise ValueError("oom is true or false")  # noqa: TRY004 - told with its line
+    if oom and code is None and signal is None:
+        signal = SIGKILL
+    return Ended(code, signal, oom, _whole(fields, "incarnation", 1, LINES_MAX))
+
+
+def _whole(fields: Mapping[str, object], key: str, least: int, most: int) -> int | None:
+    value = fields.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{key} is a whole number from {least} to {most}")
+    return value
+
+
+def _read_commanded(fields: Mapping[str, object]) -> Commanded:
+    return Commanded(json.dumps(fields["cmd"]).encode())
+
+
+def _read_daemon(fields: Mapping[str, object]) -> Daemon:
+    if fields["daemon"] not in ("crash", "start"):
+        raise ValueError('daemon is "crash" or "start"')
+    return Daemon(up=fields["daemon"] == "start")
+
+
+def _read_changed(fields: Mapping[str, object]) -> Changed:
+    settings = fields["world"]
+    if not isinstance(settings, dict):
+        raise ValueError("world is an object")  # noqa: TRY004 - told with its line
+    for key, value in settings.items():
+        if key not in _WORLD:
+            raise ValueError(f'"{key}" is nothing of the world; there is {", ".join(_WORLD)}')
+        good, told = _WORLD[key]
+        if not good(value):
+            raise ValueError(f"{key} is {told}")
+    return Changed(settings)
+
+
+def _read_finished(fields: Mapping[str, object]) -> Finished:
+    if fields["end"] is not True:
+        raise ValueError("end is true")
+    return Finished()
+
+
+def _ok_or_fail(value: object) -> bool:
+    return value in ("ok", "fail") or value is None
+
+
+def _size_or_none(value: object) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and value > 0
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, object]], Happening]]] = {
+    "start": _read_start,
+    "line": _read_said,
+    "rss": _read_measured,
+    "exit": _read_ended,
+    "cmd": _read_commanded,
+    "daemon": _read_daemon,
+    "world": _read_changed,
+    "end": _read_finished,
+}
+_EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {"start": ("at",), "exit": ("incarnation",)}
+_ABOUT_ONE: Final = frozenset({"line", "rss", "exit"})
+_WORLD: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "spawn": (_ok_or_fail, '"ok" or "fail"'),
+    "validate": (_ok_or_fail, '"ok" or "fail"'),
+    "deaf_to_sigterm": (lambda value: isinstance(value, bool) or value is None, "true or false"),
+    "memory_limit": (_size_or_none, "a number of bytes, or null"),
+}

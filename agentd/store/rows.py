@@ -1,0 +1,124 @@
+"""What goes into the store and what comes out of it, as plain frozen data."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from agentd.core.effects import Forget, Journal, Persist
+from agentd.core.records import Durable, Record
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnIntent:
+    """Written before the fork: this incarnation is about to exist."""
+
+    agent: str
+    incarnation: int
+    incarnation_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRow:
+    """Written before the child is let go to exec: who it is, so that a later daemon finds it.
+
+    `start_time` is field 22 of /proc/PID/stat, in clock ticks since the boot. The token is
+    kept as it is, because the daemon that adopts this incarnation has to recognise it; the
+    row loses it when the incarnation ends.
+    """
+
+    agent: str
+    incarnation: int
+    incarnation_id: str
+    token: str
+    pid: int
+    start_time: int
+    pidfd_inode: int | None
+    boot_id: str
+    cgroup: str | None
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnEnded:
+    """No process of this incarnation is left; the row stays for a while, as evidence."""
+
+    agent: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A command that changes something, and its answer once there is one (JSON)."""
+
+    uid: int
+    id: str
+    cmd: str
+    args_hash: str
+    reply: str | None
+    wall_ms: int
+
+
+Row = Persist | Forget | Journal | SpawnIntent | SpawnRow | SpawnEnded | RequestRow
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that become durable together or not at all.
+
+    `urgent`: written even from the last reserve of a full disk. Operators' intents and
+    `RequestRow`s are urgent by themselves.
+    """
+
+    rows: tuple[Row, ...]
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the journal added to a record: its id and its wall time (milliseconds since 1970)."""
+
+    id: int
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a batch: `stamps`, one for each `Journal` in its order, or an error."""
+
+    stamps: tuple[Stamp, ...] = ()
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.error
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAgent:
+    """An agent as the last daemon left it, its times in BOOTTIME of this boot."""
+
+    durable: Durable
+    same_boot: bool
+    wall_ms: int
+
+
+def event_document(stamp: Stamp, record: Record, host: str) -> dict[str, object]:
+    """Return a record of the journal in the form that users see."""
+    return {
+        "id": stamp.id,
+        "time": utc_text(stamp.wall_ms),
+        "host": host,
+        "agent": record.agent,
+        "incarnation": record.incarnation_id,
+        "event": record.event,
+        "severity": record.severity,
+        "reason": record.reason,
+        "message": record.message,
+        "data": record.data,
+    }
+
+
+def utc_text(wall_ms: int) -> str:
+    """Write milliseconds since 1970 as ISO 8601 in UTC, with milliseconds and a Z."""
+    moment = datetime.fromtimestamp(wall_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{wall_ms % 1000:03d}Z"

@@ -1,0 +1,84 @@
+"""One agent's durable half as JSON, and its times carried over a reboot.
+
+Times inside are CLOCK_BOOTTIME of the boot that wrote them. A later daemon of the same boot
+takes them as they are, whatever the wall clock did meanwhile. After a reboot the wall clock
+is the only witness of how long the host was away; it may lie, so that a deadline never moves
+further away than it was, and one that has passed is due now.
+"""
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from agentd.config.units import plain
+from agentd.core.records import Durable
+
+_ENCODER = msgspec.json.Encoder(enc_hook=plain)
+_DECODER = msgspec.json.Decoder(Durable)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where the clocks stood: which boot, its BOOTTIME, and the wall's time since 1970."""
+
+    boot_id: str
+    boottime_ms: int
+    wall_ms: int
+
+
+def encode(durable: Durable) -> str:
+    """Write it as JSON; a lone surrogate in an operator's text is written as an escape."""
+    try:
+        return _ENCODER.encode(durable).decode()
+    except UnicodeEncodeError:
+        return _ENCODER.encode(cleaned(msgspec.to_builtins(durable, enc_hook=plain))).decode()
+
+
+def decode(text: str) -> Durable:
+    """Read what `encode` wrote; raises `msgspec.DecodeError` for anything else."""
+    return _DECODER.decode(text)
+
+
+def cleaned(value: object) -> object:
+    """Return `value` with every lone surrogate escaped, so that it is text for the disk."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {str(cleaned(str(key))): cleaned(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(one) for one in value]
+    return value
+
+
+def carried_over(durable: Durable, written: Moment, now: Moment) -> Durable:
+    """Express the times of `durable` in BOOTTIME of the present boot.
+
+    Deadlines keep what remained of them, less the time away by the wall clock, within
+    [0, what remained]; moments that lie behind move back by the time away.
+    """
+    if written.boot_id == now.boot_id and written.boottime_ms <= now.boottime_ms:
+        return durable
+    away_ms = max(0, now.wall_ms - written.wall_ms)
+
+    def moved(then_ms: int | None) -> int | None:
+        if then_ms is None:
+            return None
+        return now.boottime_ms + (then_ms - written.boottime_ms) - away_ms
+
+    def due(then_ms: int | None) -> int | None:
+        later_ms = moved(then_ms)
+        return None if later_ms is None else max(now.boottime_ms, later_ms)
+
+    last_exit = durable.last_exit
+    if last_exit is not None:
+        at_ms = moved(last_exit.at_ms)
+        assert at_ms is not None
+        last_exit = replace(last_exit, at_ms=at_ms)
+    return replace(
+        durable,
+        spawned_at_ms=moved(durable.spawned_at_ms),
+        auto_start_at_ms=moved(durable.auto_start_at_ms),
+        cooldown_until_ms=due(durable.cooldown_until_ms),
+        parked_until_ms=due(durable.parked_until_ms),
+        last_exit=last_exit,
+    )

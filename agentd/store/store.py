@@ -1,0 +1,180 @@
+"""The store as the daemon sees it: opened and checked, written by batches, read by questions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agentd.core.effects import Persist
+from agentd.core.records import Record
+from agentd.store.backlog import Backlog
+from agentd.store.ballast import Ballast
+from agentd.store.committer import Committer
+from agentd.store.directory import DirectoryRefused, check_directory
+from agentd.store.mark import Mark
+from agentd.store.opening import Opened, StoreUnavailable, open_store
+from agentd.store.reader import Reader
+from agentd.store.retention import Bounds
+from agentd.store.rows import (
+    Batch,
+    Outcome,
+    RequestRow,
+    Row,
+    SpawnIntent,
+    SpawnRow,
+    StoredAgent,
+)
+from agentd.store.schema import NewerSchema
+from agentd.store.snapshots import Moment
+from agentd.store.writer import Done, OnHealth, Post, Writer
+
+__all__ = ["Clocks", "DirectoryRefused", "NewerSchema", "Store", "StoreUnavailable"]
+
+FILE_NAME: Final = "agentd.db"
+
+# Commands are answered from the record for this long.
+REPLAY_MS: Final = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The clocks that the store reads: milliseconds of BOOTTIME, and since 1970."""
+
+    boottime_ms: Callable[[], int]
+    wall_ms: Callable[[], int]
+
+
+class Store:
+    """An open store. `open` blocks, and so does everything but `submit`; any thread may ask."""
+
+    def __init__(self, reader: Reader, writer: Writer, opened: Opened, now: Moment) -> None:
+        self.reader = reader
+        """For questions from other threads."""
+        self._writer = writer
+        self._now = now
+        self.rebuilt = bool(opened.damage)
+        """A new store took the place of a damaged one: trust what lives over what is recorded."""
+        self.damage = opened.damage
+        self.quarantined = opened.quarantined
+        self.salvaged = opened.salvaged
+        """Agents that a rebuilt store still knows."""
+
+    @classmethod
+    def open(
+        cls,
+        state_dir: Path,
+        boot_id: str,
+        *,
+        host: str,
+        clocks: Clocks,
+        post: Post,
+        on_health: OnHealth,
+        on_late: Callable[[list[Record], Outcome], None],
+        bounds: Bounds | None = None,
+    ) -> "Store":
+        """Check the directory, open the store in it, and start its writer.
+
+        `post` hands a call to the event loop (`call_soon_threadsafe`); all callbacks come that
+        way. `on_health(ok, evidence)` is told of each change, `on_late` of records that became
+        durable after their batch had been answered with an error.
+
+        Raises `DirectoryRefused`, `NewerSchema` and `StoreUnavailable`; each says which path
+        and why. A damaged store is not an error: see `rebuilt`.
+        """
+        try:
+            check_directory(state_dir)
+        except OSError as error:
+            raise StoreUnavailable(f"state directory {state_dir}: {error.strerror}") from error
+        path = state_dir / FILE_NAME
+        mark, ballast = Mark(path), Ballast(state_dir)
+        opened = _open_with_room(path, mark, ballast, clocks)
+        ballast.take()
+
+        def clock() -> Moment:
+            return Moment(boot_id, clocks.boottime_ms(), clocks.wall_ms())
+
+        reader = Reader(path, host)
+        writer: Writer
+
+        def remembered() -> Sequence[Row]:
+            return writer.remembered()
+
+        committer = Committer(
+            path, opened.connection, ballast, mark, clock=clock, remembered=remembered
+        )
+        writer = Writer(
+            committer,
+            ballast,
+            Backlog(on_late),
+            bounds=bounds or Bounds(),
+            clock=clock,
+            post=post,
+            on_health=on_health,
+        )
+        store = cls(reader, writer, opened, clock())
+        known = store.agents()
+        writer.remember(
+            {name: Persist(name, one.durable) for name, one in known.items()}, reader.spawns()
+        )
+        writer.start()
+        return store
+
+    @property
+    def health(self) -> str:
+        """`ok`, or `degraded: ` and why."""
+        return f"degraded: {self._writer.trouble}" if self._writer.trouble else "ok"
+
+    def set_bounds(self, bounds: Bounds) -> None:
+        """How much history is kept from now on."""
+        self._writer.bounds = bounds
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        """Make a batch durable, see `Writer.submit`; returns at once and never raises."""
+        self._writer.submit(batch, done)
+
+    def close(self) -> bool:
+        """Write what waits and close; False if the disk did not let us within ten seconds."""
+        return self._writer.close()
+
+    def agents(self) -> dict[str, StoredAgent]:
+        """Return every agent, its times carried over into this boot as of the opening."""
+        found, _ = self.reader.agents(self._now)
+        return found
+
+    def spawns(self) -> dict[str, SpawnRow]:
+        return self.reader.spawns()
+
+    def spawn_intents(self) -> dict[str, SpawnIntent]:
+        return self.reader.spawn_intents()
+
+    def requests(self, wall_ms: int) -> list[RequestRow]:
+        """Return the commands of the last ten minutes before `wall_ms`, oldest first."""
+        return self.reader.requests(wall_ms - REPLAY_MS)
+
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        limit: int = 1_000,
+        agents: Sequence[str] = (),
+        types: Sequence[str] = (),
+        since_ms: int | None = None,
+    ) -> list[dict[str, object]]:
+        """Return a page of events, see `Reader.events`; raises sqlite3.Error."""
+        return self.reader.events(
+            after=after, limit=limit, agents=agents, types=types, since_ms=since_ms
+        )
+
+    def last_event_id(self) -> int:
+        return self.reader.last_event_id()
+
+
+def _open_with_room(path: Path, mark: Mark, ballast: Ballast, clocks: Clocks) -> Opened:
+    """Open it; on a full disk once more with the room of the ballast that lies there."""
+    try:
+        return open_store(path, mark, wall_ms=clocks.wall_ms())
+    except StoreUnavailable:
+        if not ballast.find():
+            raise
+    ballast.give_up()
+    return open_store(path, mark, wall_ms=clocks.wall_ms())

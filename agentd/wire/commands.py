@@ -1,0 +1,213 @@
+"""Commands of operators and viewers: the fixed table of CONTRACT 5.2, and bytes to `Command`.
+
+A command is looked up in the table by its whole name and nowhere else. Its arguments are
+checked against one struct; arguments that it doesn't know are passed over.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from agentd.wire.limits import SELECT_MAX, Integer, LineId, Name, Seconds, Text
+from agentd.wire.lines import PARSE_ERRORS, BadLine, bad_line, describe, examined
+
+Role = Literal["agent", "viewer", "operator"]
+Select = Annotated[list[Name], Meta(max_length=SELECT_MAX)]
+
+
+class NoArgs(Struct):
+    """A command without arguments."""
+
+
+class SelectArgs(Struct):
+    """Which agents: names, globs, `tag:NAME`, `all`; none means all where it only reads."""
+
+    select: Select | None = None
+
+
+class StatusArgs(SelectArgs):
+    """`status`: `all` shows agentd's own helpers too."""
+
+    all: bool | None = None
+
+
+class WriteArgs(SelectArgs):
+    """A change: whom it is about, and why."""
+
+    reason: Text | None = None
+
+
+class StartArgs(WriteArgs):
+    """`start`: `fresh` begins a new execution."""
+
+    fresh: bool | None = None
+
+
+class SignalArgs(WriteArgs, kw_only=True):
+    """`signal`: its name, such as SIGHUP."""
+
+    signal: Name
+
+
+class WaitArgs(SelectArgs, kw_only=True):
+    """`wait`: what for, and how long at most."""
+
+    goal: Literal["ready", "healthy", "stopped", "paused"] | None = msgspec.field(
+        name="for", default=None
+    )
+    timeout_s: Seconds | None = None
+
+
+class EventsArgs(SelectArgs):
+    """`events`: a page of them, or from where on to follow."""
+
+    types: Select | None = None
+    after: Integer | None = None
+    since_ms: Integer | None = None
+    limit: Integer | None = None
+
+
+class LogsArgs(SelectArgs):
+    """`logs`: how much, from when, what."""
+
+    lines: Integer | None = None
+    since_ms: Integer | None = None
+    grep: Text | None = None
+    raw: bool | None = None
+
+
+class ReloadArgs(Struct):
+    """`reload`: `dry_run` shows the plan and does nothing."""
+
+    dry_run: bool | None = None
+
+
+class DaemonArgs(Struct):
+    """`daemon`: its own health, or `reexec`."""
+
+    action: Literal["reexec"] | None = None
+
+
+class ShutdownArgs(Struct):
+    """`shutdown`: why."""
+
+    reason: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """Who may send a command, whether it changes anything, and what it takes."""
+
+    role: Role
+    mutates: bool
+    args: type[Struct] = NoArgs
+    available: bool = True
+    """False: a name that is reserved for a feature this version doesn't have."""
+
+
+def _read(args: type[Struct] = NoArgs, role: Role = "viewer") -> CommandSpec:
+    return CommandSpec(role, mutates=False, args=args)
+
+
+def _write(args: type[Struct] = WriteArgs) -> CommandSpec:
+    return CommandSpec("operator", mutates=True, args=args)
+
+
+def _later(role: Role, *, mutates: bool = False) -> CommandSpec:
+    return CommandSpec(role, mutates=mutates, available=False)
+
+
+COMMANDS: Final[Mapping[str, CommandSpec]] = {
+    "ping": _read(role="agent"),
+    "version": _read(),
+    "status": _read(StatusArgs),
+    "show": _read(SelectArgs),
+    "start": _write(StartArgs),
+    "stop": _write(),
+    "restart": _write(),
+    "kill": _write(),
+    "pause": _write(),
+    "resume": _write(),
+    "reset": _write(),
+    "hold": _write(),
+    "unhold": _write(),
+    "signal": _write(SignalArgs),
+    "wait": _read(WaitArgs),
+    "events": _read(EventsArgs),
+    "incidents": _later("viewer"),
+    "ack": _later("operator", mutates=True),
+    "history": _later("viewer"),
+    "report": _later("viewer"),
+    "logs": _read(LogsArgs, role="operator"),  # they hold whatever an agent prints, secrets too
+    "alerts": _later("operator"),
+    "checkpoints": _later("operator"),
+    "breakers": _later("viewer"),
+    "reload": _write(ReloadArgs),
+    "daemon": _read(DaemonArgs),  # `reexec` is a write: see `needs`
+    "shutdown": _write(ShutdownArgs),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command whose name is in the table and whose arguments have been checked."""
+
+    id: LineId | None
+    cmd: str
+    args: dict[str, Any] = field(default_factory=dict)
+    follow: bool = False
+
+    @property
+    def spec(self) -> CommandSpec:
+        return COMMANDS[self.cmd]
+
+    @property
+    def needs(self) -> Role:
+        """The least role that may send it."""
+        return "operator" if self._is_reexec else self.spec.role
+
+    @property
+    def mutates(self) -> bool:
+        """Whether it changes something, and so must not be run twice under one id."""
+        return self._is_reexec or (self.spec.mutates and not self.args.get("dry_run"))
+
+    @property
+    def _is_reexec(self) -> bool:
+        return self.cmd == "daemon" and self.args.get("action") is not None
+
+
+class _Envelope(Struct):
+    cmd: Name
+    id: LineId | None = None
+    args: dict[str, Any] | None = None
+    follow: bool | None = None
+
+
+_decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+
+
+def decode_command(raw: bytes) -> Command:
+    """Decode one command.
+
+    `BadLine`: `bad_request` names the field that is wrong, `unknown_command` a name that is
+    not in the table, or one whose feature this version does not have.
+    """
+    try:
+        asked = _decode_envelope(examined(raw))
+    except (BadLine, *PARSE_ERRORS) as error:
+        raise bad_line(raw, error) from None
+    spec = COMMANDS.get(asked.cmd)
+    if spec is None:
+        raise BadLine("unknown_command", f"no command is called {asked.cmd!r:.80}", asked.id)
+    if not spec.available:
+        told = f"{asked.cmd!r} is not available in this version"
+        raise BadLine("unknown_command", told, asked.id)
+    args = asked.args or {}
+    try:
+        msgspec.convert(args, spec.args)
+    except PARSE_ERRORS as error:
+        raise BadLine("bad_request", f"args.{describe(error)}", asked.id) from None
+    return Command(asked.id, asked.cmd, args, bool(asked.follow))

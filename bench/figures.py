@@ -1,0 +1,209 @@
+"""The figures of agentd beside supervisord and circus, measured in one run.
+
+    make bench                     all of them
+    .venv/bin/python bench/figures.py restart status     some of them
+
+Every figure names its bar and whether it holds; exit 1 if one does not. Absolute times
+mean nothing on a machine that others share, so each is read beside a peer's or a bare
+process's figure of the same run.
+"""
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import heartbeats
+import logs
+import procs
+from daemons import DAEMONS, Agentd, Circus, Daemon, Supervisord, fsync_median_s
+
+MIB = 1 << 20
+FAILED: list[str] = []
+
+
+def bar(what: str, figure: str, holds: bool) -> None:
+    """Print one line of the table, and remember a bar that is missed."""
+    print(f"  {what:58} {figure:>28}  {'ok' if holds else 'MISSED'}", flush=True)
+    if not holds:
+        FAILED.append(what)
+
+
+def note(what: str, figure: str) -> None:
+    print(f"  {what:58} {figure:>28}", flush=True)
+
+
+def idle(seconds: float) -> None:
+    """Memory and CPU of idle daemons, with 20 and with 100 agents."""
+    cpu: dict[str, float] = {}
+    for agents in (20, 100):
+        for kind in DAEMONS:
+            with kind(agents) as daemon:
+                time.sleep(5)  # start-up is another figure
+                before = sum(map(procs.cpu_s, daemon.pids()))
+                time.sleep(seconds)
+                used = (sum(map(procs.cpu_s, daemon.pids())) - before) * 60 / seconds
+                rss = sum(map(procs.rss_bytes, daemon.pids())) / MIB
+            what = f"{kind.name}: {agents} idle agents"
+            cpu[f"{kind.name}{agents}"] = used
+            if kind is Agentd and agents == 20:
+                bar(f"{what}, RSS", f"{rss:.1f} MB (<= 40)", rss <= 40)
+            else:
+                note(f"{what}, RSS", f"{rss:.1f} MB")
+            note(f"{what}, CPU", f"{used:.2f} s/min")
+    for agents in (20, 100):
+        ours, theirs = cpu[f"agentd{agents}"], cpu[f"supervisord{agents}"]
+        bar(
+            f"CPU at idle, {agents} agents, against supervisord + memmon",
+            f"{ours:.2f} <= {theirs:.2f} s/min",
+            ours <= theirs,
+        )
+
+
+def restart_latencies_ms(kind: type[Daemon], agents: int) -> tuple[list[float], float]:
+    """SIGKILL of each agent once → its successor's exec; and fsync's median, both in ms."""
+    took = []
+    with kind(agents) as daemon:
+        fsync_ms = fsync_median_s(daemon.home) * 1e3
+        for victim in procs.running([daemon.process.pid], "sleep"):
+            known = set(procs.running([daemon.process.pid], "sleep"))
+            began = time.perf_counter()
+            os.kill(victim, signal.SIGKILL)
+            procs.until(
+                lambda known=known: bool(
+                    set(procs.running([daemon.process.pid], "sleep")) - known
+                ),
+                30,
+                0.0002,
+            )
+            took.append((time.perf_counter() - began) * 1e3)
+            time.sleep(0.05)
+    return sorted(took), fsync_ms
+
+
+def restart(agents: int) -> None:
+    """Crash → restart of a first failure, SIGKILL to the successor's exec."""
+    medians = {}
+    for kind in DAEMONS:
+        took, fsync_ms = restart_latencies_ms(kind, agents if kind is Agentd else 10)
+        median, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
+        medians[kind.name] = median
+        if kind is not Agentd:
+            note(f"{kind.name}: kill -9 → exec, median, p99", f"{median:.1f}, {p99:.1f} ms")
+            continue
+        beyond, beyond_p99 = median - 2 * fsync_ms, p99 - 2 * fsync_ms
+        note("fdatasync of 4 KiB in this run, median (two a restart)", f"{fsync_ms:.2f} ms")
+        bar("agentd: kill -9 → exec beyond fsync, median", f"{beyond:.1f} ms (<= 15)", beyond <= 15)
+        bar("agentd: kill -9 → exec beyond fsync, p99", f"{beyond_p99:.1f} ms (<= 50)",
+            beyond_p99 <= 50)
+    best = min(medians["supervisord"], medians["circus"])
+    bar("agentd: median below both peers'", f"{medians['agentd']:.1f} < {best:.1f} ms",
+        medians["agentd"] < best)
+
+
+def start_stop(agents: int) -> None:
+    """Time from the command until all agents run, and until none does."""
+    starts, stops = {}, {}
+    for kind in (Agentd, Supervisord, Circus):
+        with kind(agents, autostart=False) as daemon:
+            for goal, command, into in (
+                (agents, daemon.start_all(), starts),
+                (0, daemon.stop_all(), stops),
+            ):
+                began = time.perf_counter()
+                asked = subprocess.Popen(
+                    command, cwd=daemon.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                procs.until(lambda d=daemon, goal=goal: d.alive() == goal, 120, 0.01)
+                into[kind.name] = time.perf_counter() - began
+                asked.wait(120)
+        note(f"{kind.name}: start, stop of {agents}",
+             f"{starts[kind.name]:.2f}, {stops[kind.name]:.2f} s")
+    for what, took, most in (("start", starts, 1.0), ("stop", stops, 0.5)):
+        ours = took["agentd"]
+        best = min(took["supervisord"], took["circus"])
+        bar(f"agentd: {what} of {agents}", f"{ours:.2f} s (<= {most})", ours <= most)
+        bar(f"agentd: {what} of {agents} below both peers'", f"{ours:.2f} < {best:.2f} s",
+            ours < best)
+
+
+def cpu_of(command: list[str], rounds: int = 15) -> float:
+    """Median CPU seconds of a command."""
+    took = []
+    for _ in range(rounds):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, _, usage = os.wait4(child.pid, 0)
+        child.returncode = 0
+        took.append(usage.ru_utime + usage.ru_stime)
+    return statistics.median(took)
+
+
+def status() -> None:
+    """CPU of one `agentctl status --json` with 20 agents."""
+    bare = cpu_of([sys.executable, "-c", "pass"])
+    with Agentd(20) as daemon:
+        ours = cpu_of(daemon.status())
+    with Supervisord(20) as daemon:
+        theirs = cpu_of(daemon.status())
+    note("python -c pass", f"{bare * 1e3:.0f} ms")
+    bar("agentctl status --json", f"{ours / bare:.1f} x (<= 6)", ours <= 6 * bare)
+    bar("against supervisorctl status", f"{ours * 1e3:.0f} < {theirs * 1e3:.0f} ms", ours < theirs)
+
+
+def beats(count: int) -> None:
+    """Heartbeats accepted a second, on one core."""
+    for connections, least in ((1, 100_000), (1_000, 50_000)):
+        rate, daemon_cpu_s, accepted = heartbeats.flood(connections, count)
+        per_core = accepted / daemon_cpu_s
+        bar(
+            f"heartbeats a second of one core, {connections} connections",
+            f"{per_core:,.0f} (>= {least:,})",
+            per_core >= least and accepted >= count,
+        )
+        note("  by the wall, sender on the other core", f"{rate:,.0f}")
+
+
+def external(seconds: float) -> None:
+    """2,000 external agents, one beat a second each."""
+    share = heartbeats.chorus(2_000, seconds)
+    bar("2,000 external agents beating once a second", f"{share:.1%} of a core (<= 15 %)",
+        share <= 0.15)
+
+
+def log_throughput(pairs: int) -> None:
+    """A writer of 100-byte lines under agentd against the same one writing to a file."""
+    ratio, daemon_share = logs.compare(pairs)
+    bar(f"log throughput, median of {pairs} pairs", f"{ratio:.1%} of a bare file (>= 90 %)",
+        ratio >= 0.90)
+    bar("daemon's CPU against the writer's", f"{daemon_share:.2%} (<= 1 %)", daemon_share <= 0.01)
+
+
+def main() -> int:
+    figures: dict[str, Callable[[], None]] = {
+        "idle": lambda: idle(arguments.seconds),
+        "restart": lambda: restart(60),
+        "start-stop": lambda: start_stop(100),
+        "status": status,
+        "heartbeats": lambda: beats(600_000),
+        "external": lambda: external(arguments.seconds),
+        "logs": lambda: log_throughput(7),
+    }
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("figures", nargs="*", help=f"some of: {', '.join(figures)}")
+    parser.add_argument("--seconds", type=float, default=60, help="length of an idle measurement")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.figures) - set(figures):
+        parser.error(f"no figure {', '.join(unknown)}; there are {', '.join(figures)}")
+    for name in arguments.figures or figures:
+        print(f"{name}: {figures[name].__doc__ or ''}".rstrip(": "), flush=True)
+        figures[name]()
+    print(f"{len(FAILED)} bars missed" + "".join(f"\n  {what}" for what in FAILED))
+    return 1 if FAILED else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""What changes while somebody looks on: top, --watch, and writes that come true later."""
+
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.stub import Answer, Document, Stub, agent, status
+
+Serve = Callable[[dict[str, Answer]], Stub]
+Ctl = Callable[..., tuple[int, str, str]]
+Spawned = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def read_until(terminal: int, wanted: bytes, timeout_s: float = 15.0) -> bytes:
+    """Read from a terminal until `wanted` was shown; fails when it isn't in time."""
+    seen, until = b"", time.monotonic() + timeout_s
+    while wanted not in seen:
+        ready = select.select([terminal], [], [], max(0.0, until - time.monotonic()))[0]
+        assert ready, f"{wanted!r} was not shown: {seen!r}"
+        seen += os.read(terminal, 65536)
+    return seen
+
+
+def drained(terminal: int, process: "subprocess.Popen[bytes]", timeout_s: float = 15.0) -> int:
+    """Read what is left, so that nobody blocks on us, and return the exit code."""
+    until = time.monotonic() + timeout_s
+    while process.poll() is None and time.monotonic() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):  # a terminal whose last user is gone says EIO
+                os.read(terminal, 65536)
+    return process.wait(1)
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
+def test_top_on_a_terminal_is_left_by_a_key_and_leaves_it_as_it_was(
+    serve: Serve, key: bytes
+) -> None:
+    stub = serve({"status": status(agent("order-processor"))})
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with subprocess.Popen(
+        [sys.executable, "-m", "agentd.cli", "-s", str(stub.path), "top", "--interval", "5"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "24"},
+        preexec_fn=lambda: os.login_tty(os.dup(0)),  # noqa: PLW1509 - Ctrl-C needs a session
+    ) as process:
+        try:
+            seen = read_until(ours, b"1 healthy")
+            assert b"order-processor" in seen
+            os.write(ours, key)
+            assert drained(ours, process) == 0
+            assert termios.tcgetattr(theirs) == before
+        finally:
+            process.kill()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_top_in_a_pipe_is_shown_once(serve: Serve, spawned: Spawned) -> None:
+    stub = serve({"status": status(agent("a"))})
+    done = spawned("top")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "1 healthy"
+    assert stub.commands() == ["status"]
+
+
+def test_watch_shows_it_again_until_the_time_is_over(
+    serve: Serve, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.cli.commands.status.WATCH_S", 0.05)
+    stub = serve({"status": status(agent("a"))})
+    code, out, _err = ctl("status", "--watch", "--timeout", "1")
+    assert code == 124
+    assert out.count("1 healthy") == len(stub.commands()) >= 2
+
+
+def test_watch_as_json_is_json_lines(
+    serve: Serve, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.cli.commands.status.WATCH_S", 0.05)
+    serve({"status": status(agent("a"))})
+    _code, out, _err = ctl("status", "--watch", "--json", "--timeout", "0.5")
+    assert all(line.startswith("{") for line in out.splitlines())
+
+
+def pausing(*later: Document) -> Answer:
+    """Statuses one after the other, the last of them from then on."""
+    left = list(later)
+    return lambda _request, _send: status(left.pop(0) if len(left) > 1 else left[0])
+
+
+WRITTEN = {"agents": [{"name": "a", "state": "running", "intent": "paused"}]}
+
+
+def test_pause_waits_until_all_are_paused(serve: Serve, ctl: Ctl) -> None:
+    stub = serve(
+        {
+            "pause": WRITTEN,
+            "status": pausing(
+                agent("a", intent="paused", state="stopping"),
+                agent("a", intent="paused", state="paused"),
+            ),
+        }
+    )
+    assert ctl("pause", "a") == (0, "a: paused\n", "")
+    assert stub.commands() == ["pause", "status", "status"]
+
+
+def test_pause_says_so_when_somebody_takes_it_back(serve: Serve, ctl: Ctl) -> None:
+    serve({"pause": WRITTEN, "status": pausing(agent("a", intent="up", state="running"))})
+    code, out, err = ctl("pause", "a")
+    assert (code, out) == (1, "")
+    assert "somebody took the pause back" in err
+
+
+def test_pause_that_takes_too_long_exits_124(serve: Serve, ctl: Ctl) -> None:
+    serve({"pause": WRITTEN, "status": pausing(agent("a", intent="paused", state="stopping"))})
+    code, _out, err = ctl("pause", "a", "--timeout", "0.5")
+    assert (code, "not paused in time" in err) == (124, True)
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "restart", "pause", "resume"])
+def test_no_wait_asks_once(serve: Serve, ctl: Ctl, command: str) -> None:
+    stub = serve({command: WRITTEN})
+    assert ctl(command, "a", "--no-wait") == (0, "a: running\n", "")
+    assert stub.commands() == [command]
+
+
+def test_shutdown_waits_until_the_daemon_has_gone(serve: Serve, ctl: Ctl) -> None:
+    def shutdown(_request: Document, send: Callable[[Document], None]) -> None:
+        send({"ok": True, "result": {"stopping": True}})
+        stub.close()
+
+    stub = serve({"shutdown": shutdown})
+    assert ctl("shutdown") == (0, "agentd has stopped\n", "")
+
+
+def test_a_shutdown_that_takes_too_long_exits_124(serve: Serve, ctl: Ctl) -> None:
+    serve({"shutdown": {"stopping": True}})
+    code, out, err = ctl("shutdown", "--timeout", "0.5")
+    assert (code, out) == (124, "")
+    assert "still stopping" in err

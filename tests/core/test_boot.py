@@ -1,0 +1,78 @@
+"""The first step of a daemon: what was recorded meets what is true."""
+
+import pytest
+
+from agentd.core import effects as do
+from agentd.core import events as ev
+from agentd.core.records import Durable
+from agentd.core.states import Intent, State, StopReason
+from tests.core.fleet import Fleet, config
+
+MINUTE_MS = 60_000
+
+
+def fate(**keys: object) -> ev.Fate:
+    durable = Durable(incarnation=4, incarnation_id="i4", execution="e1", first_start=False)
+    for key in list(keys):
+        if hasattr(durable, key):
+            setattr(durable, key, keys.pop(key))
+    return ev.Fate(durable, **keys)  # type: ignore[arg-type]
+
+
+def test_g1_a_living_agent_is_adopted_and_not_started_again() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.start({"a": fate(state=State.RUNNING, ready=True, alive=True, pid=42, failures=2)})
+    assert fleet.spawns == []
+    assert (fleet["a"].pid, fleet["a"].durable.failures) == (42, 2)
+    fleet.pass_time(30_000 + 89_999)  # silence begins to count one interval later
+    assert not fleet.told("agent.degraded")
+
+
+@pytest.mark.parametrize("intent", [Intent.STOPPED, Intent.KILLED, Intent.PAUSED])
+def test_inv3_what_was_down_by_intent_stays_down(intent: Intent) -> None:
+    state = State.PAUSED if intent is Intent.PAUSED else State.STOPPED
+    fleet = Fleet({"a": config()}).start({"a": fate(state=state, intent=intent)})
+    fleet.pass_time(10_000_000)
+    assert fleet.spawns == []
+
+
+def test_i3_a_cooldown_goes_on_where_it_was() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.now_ms = 180_000
+    fleet.start({"a": fate(state=State.COOLDOWN, cooldown_until_ms=300_000, failures=2)})
+    fleet.pass_time(299_999)
+    assert fleet.spawns == []
+    fleet.pass_time(300_000)
+    assert fleet.starts_of("a") == [300_000]
+
+
+def test_g3_an_end_that_nobody_saw_is_unknown_and_decided_once() -> None:
+    fleet = Fleet({"a": config()}).start({"a": fate(state=State.RUNNING, ready=True, ended=True)})
+    assert fleet["a"].durable.last_exit is not None
+    assert fleet["a"].durable.last_exit.reason is StopReason.UNKNOWN
+    assert (fleet["a"].durable.failures, len(fleet.spawns)) == (1, 1)
+
+
+def test_a19_a_reboot_is_nobodys_failure() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.start({"a": fate(state=State.RUNNING, ended=True, rebooted=True)})
+    assert fleet["a"].durable.last_exit is not None
+    assert fleet["a"].durable.last_exit.reason is StopReason.HOST_REBOOTED
+    assert (fleet["a"].durable.failures, len(fleet.spawns)) == (0, 1)
+
+
+def test_a_stop_that_a_crash_of_the_daemon_interrupted_is_finished() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.start(
+        {
+            "a": fate(
+                state=State.STOPPING,
+                intent=Intent.KILLED,
+                alive=True,
+                pid=42,
+                stop_reason=StopReason.USER_KILLED,
+                stop_after="stay",
+            )
+        }
+    )
+    assert (0, do.KillTree("a", 4)) in fleet.effects

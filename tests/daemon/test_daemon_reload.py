@@ -1,0 +1,127 @@
+"""Edits of the config: applied with the least harm, or refused whole."""
+
+import re
+import signal
+
+import pytest
+
+from tests.daemon.harness import Daemon, Refused
+
+
+def test_j3_one_bad_agent_among_many_does_not_stop_the_others(daemon: Daemon) -> None:
+    for number in range(4):
+        daemon.sleeper(f"good-{number}")
+    daemon.agent("bad", ["sleep", "1"], "[restart]\ncooldwn = '5m'")
+    daemon.start()
+    for number in range(4):
+        daemon.until_state(f"good-{number}", "running")
+    assert re.search(r"bad\.toml:\d+: \S*restart\.cooldwn", daemon.log())
+    with pytest.raises(Refused) as refused:
+        daemon.status("bad")
+    assert refused.value.error["code"] == "no_such_agent"
+
+
+def test_a_broken_main_file_is_refused_with_every_error(daemon: Daemon) -> None:
+    daemon.configure(daemon="watchh = true\nline_rate = 'many'")
+    daemon.start(ready=False)
+    assert daemon.process is not None
+    assert daemon.process.wait(15) == 1
+    assert "watchh" in daemon.log()
+    assert "line_rate" in daemon.log()
+
+
+def test_j5_only_the_agent_whose_environment_changed_restarts(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.sleeper("two")
+    daemon.start()
+    before = {name: daemon.until_state(name, "running")["pid"] for name in ("one", "two")}
+    daemon.sleeper("one", 'environment = { REGION = "eu" }')
+    plan = daemon.ask("reload", dry_run=True)
+    assert plan["dry_run"] is True
+    assert plan["restarted"] == [{"agent": "one", "keys": ["environment.REGION"]}]
+    assert plan["unchanged"] == ["two"]
+    assert daemon.status("one")["pid"] == before["one"]
+    done = daemon.ask("reload")
+    assert (done["dry_run"], done["restarted"]) == (False, plan["restarted"])
+    daemon.until("one", lambda s: s["state"] == "running" and s["pid"] != before["one"])
+    assert daemon.status("two")["pid"] == before["two"]
+
+
+def test_an_explicit_reload_adds_and_removes(daemon: Daemon) -> None:
+    daemon.sleeper("old")
+    daemon.start()
+    daemon.until_state("old", "running")
+    (daemon.root / "agents.d" / "old.toml").unlink()
+    daemon.sleeper("new")
+    done = daemon.ask("reload")
+    assert (done["added"], done["removed"]) == (["new"], ["old"])
+    daemon.until_state("new", "running")
+    daemon.until_true(lambda: [a["name"] for a in daemon.ask("status")["agents"]] == ["new"])
+    assert len(daemon.survivors()) == 1
+
+
+def test_a_settings_change_applies_without_a_restart(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.sleeper("one", 'stop_timeout = "9s"')
+    assert daemon.ask("reload")["applied"] == [{"agent": "one", "keys": ["stop_timeout"]}]
+    assert daemon.status("one")["pid"] == pid
+
+
+def test_an_invalid_config_changes_nothing_and_says_why(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.sleeper("one", "nice = 'very'")
+    daemon.sleeper("two")
+    refused = daemon.ask("reload")
+    assert refused["errors"][0]["key"] == "agents.one.nice"
+    assert (refused["added"], refused["restarted"], refused["unchanged"]) == ([], [], ["one"])
+    assert [a["name"] for a in daemon.ask("status")["agents"]] == ["one"]
+    assert daemon.status("one")["pid"] == pid
+    assert daemon.events(kind="config.rejected")
+
+
+def test_sighup_reloads(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    daemon.until_state("one", "running")
+    daemon.sleeper("two")
+    daemon.heard()
+    daemon.signal(signal.SIGHUP)
+    daemon.await_notify("READY=1")
+    daemon.until_state("two", "running")
+    assert any("RELOADING=1" in said for said in daemon.notified)
+
+
+def test_j1_a_truncated_file_stops_nothing_and_its_new_content_applies(daemon: Daemon) -> None:
+    daemon.configure()
+    text = daemon.config.read_text().replace("watch = false", "watch = true")
+    daemon.config.write_text(text)
+    daemon.sleeper("one")
+    daemon.start()
+    before = daemon.until_state("one", "running")
+    path = daemon.root / "agents.d" / "one.toml"
+    wanted = path.read_text()
+    path.write_text("")
+    daemon.config.write_text("")
+    daemon.config.write_text(text)
+    path.write_text('stop_timeout = "7s"\n' + wanted)
+    daemon.until_true(lambda: daemon.events(kind="config.applied"))
+    assert daemon.events("one", "agent.reconfigured")
+    assert daemon.status("one")["pid"] == before["pid"]
+    assert daemon.status("one")["state"] == "running"
+
+
+def test_j1_the_watch_never_removes_an_agent(daemon: Daemon) -> None:
+    text = daemon.config.read_text().replace("watch = false", "watch = true")
+    daemon.config.write_text(text)
+    daemon.sleeper("one")
+    daemon.sleeper("two")
+    daemon.start()
+    daemon.until_state("one", "running")
+    (daemon.root / "agents.d" / "one.toml").unlink()
+    daemon.sleeper("two", 'stop_timeout = "7s"')
+    daemon.until_true(lambda: daemon.events("two", "agent.reconfigured"))
+    assert daemon.status("one")["state"] == "running"

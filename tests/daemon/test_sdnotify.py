@@ -1,0 +1,123 @@
+import array
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from agentd.daemon.sdnotify import Systemd, pick_up_fds
+
+
+@pytest.fixture
+def manager_socket() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(f"\0agentd-test-{os.getpid()}")
+        sock.settimeout(5)
+        yield sock
+
+
+def ours(**more: str) -> Systemd:
+    return Systemd({"NOTIFY_SOCKET": f"@agentd-test-{os.getpid()}", **more})
+
+
+def test_each_message_says_what_systemd_expects(manager_socket: socket.socket) -> None:
+    manager = ours()
+    assert manager.present
+    assert manager.ready("3 agents")
+    assert manager.watchdog()
+    assert manager.stopping()
+    assert manager.reloading()
+    assert manager.extend_timeout(1500)
+    said = [manager_socket.recv(4096).decode().split("\n") for _ in range(5)]
+    assert said[:3] == [["READY=1", "STATUS=3 agents"], ["WATCHDOG=1"], ["STOPPING=1"]]
+    assert said[3][0] == "RELOADING=1"
+    assert said[3][1].startswith("MONOTONIC_USEC=")
+    assert said[4] == ["EXTEND_TIMEOUT_USEC=1500000"]
+
+
+def test_a_status_adds_no_assignment_of_its_own(manager_socket: socket.socket) -> None:
+    assert ours().status("a\nREADY=1\r\n  b" + "x" * 1000)
+    [line] = manager_socket.recv(4096).decode().split("\n")
+    assert line.startswith("STATUS=a READY=1 bx")
+    assert len(line) < 600
+
+
+def test_a_descriptor_is_kept_without_being_polled(manager_socket: socket.socket) -> None:
+    reading, writing = os.pipe()
+    assert ours().keep_fd("a1", writing)
+    data, ancillary, _, _ = manager_socket.recvmsg(4096, socket.CMSG_SPACE(4))
+    assert data.decode().split("\n") == ["FDSTORE=1", "FDNAME=a1", "FDPOLL=0"]
+    kept = array.array("i")
+    kept.frombytes(ancillary[0][2])
+    os.write(kept[0], b"x")
+    assert os.read(reading, 1) == b"x"
+    for fd in (reading, writing, *kept):
+        os.close(fd)
+    assert ours().drop_fd("a1")
+    assert manager_socket.recv(4096) == b"FDSTOREREMOVE=1\nFDNAME=a1"
+
+
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "relative"}])
+def test_without_a_manager_nothing_is_sent(environ: dict[str, str]) -> None:
+    manager = Systemd(environ)
+    assert not manager.present
+    assert not manager.ready()
+    assert manager.failures == 0
+
+
+def test_a_manager_that_is_gone_is_counted() -> None:
+    manager = Systemd({"NOTIFY_SOCKET": "/nowhere/at/all"})
+    assert not manager.ready()
+    assert manager.failures == 1
+
+
+def test_a_manager_that_doesnt_read_never_blocks_us(manager_socket: socket.socket) -> None:
+    manager = ours()
+    for _ in range(100):
+        manager.watchdog()
+    assert manager.failures > 0
+    assert manager_socket.recv(100) == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog_ms"),
+    [
+        ({"WATCHDOG_USEC": "20000000"}, 20_000),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": str(os.getpid())}, 20_000),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_ours_only_when_it_names_us(
+    environ: dict[str, str], watchdog_ms: int | None
+) -> None:
+    assert Systemd(environ).watchdog_ms == watchdog_ms
+
+
+@pytest.mark.parametrize(
+    ("environ", "count"),
+    [
+        ({"LISTEN_FDS": "2", "LISTEN_PID": "1"}, 0),
+        ({"LISTEN_FDS": "x", "LISTEN_PID": str(os.getpid())}, 0),
+        ({"LISTEN_PID": str(os.getpid())}, 0),
+        ({}, 0),
+    ],
+)
+def test_descriptors_meant_for_others_are_left_alone(environ: dict[str, str], count: int) -> None:
+    assert len(pick_up_fds(environ)) == count
+
+
+def test_descriptors_come_with_their_names() -> None:
+    pid = os.fork()
+    if pid == 0:  # in a process of its own, whose descriptors may be moved about
+        reading, _ = os.pipe()
+        for fd in (3, 4):
+            os.dup2(reading, fd, inheritable=True)
+        os.closerange(5, 64)
+        told = {"LISTEN_FDS": "3", "LISTEN_FDNAMES": "a1:b2", "LISTEN_PID": str(os.getpid())}
+        found = pick_up_fds(told)
+        fine = found == [("a1", 3), ("b2", 4)] and not os.get_inheritable(3)
+        os._exit(0 if fine else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -1,0 +1,214 @@
+"""Group A: an agent dies. Real processes, a real daemon, and a bystander that must not notice."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+
+from tests.daemon.harness import PYTHON, RUN, Document, alive
+from tests.faults.guard import INNOCENT, Fleet
+
+NO_BEATS = "[heartbeat]\nrequired = false\n"
+
+
+def moments(events: list[Document], kind: str) -> list[float]:
+    """When events of a kind happened, in seconds."""
+    return [
+        datetime.fromisoformat(event["time"]).timestamp()
+        for event in events
+        if event["event"] == kind
+    ]
+
+
+def test_a1_an_exit_with_0_is_completed_and_only_always_restarts_it(fleet: Fleet) -> None:
+    fleet.shell("once", "exit 0")
+    fleet.shell("ever", "sleep 0.3; exit 0", '[restart]\npolicy = "always"\ncooldown = "1s"')
+    fleet.start()
+    shown = fleet.until_state("once", "completed")
+    assert (shown["last_exit"]["reason"], shown["last_exit"]["code"]) == ("COMPLETED", 0)
+    assert shown["failures"] == 0
+    shown = fleet.until("ever", lambda s: s["restarts"] >= 2)
+    assert (shown["failures"], shown["last_exit"]["reason"]) == (0, "COMPLETED")
+
+
+def test_a2_the_first_restart_comes_at_once_and_the_second_waits_the_cooldown(fleet: Fleet) -> None:
+    fleet.shell("three", "echo said; sleep 0.2; exit 3", '[restart]\ncooldown = "3s"')
+    fleet.start()
+    shown = fleet.until_state("three", "escalated")
+    assert (shown["last_exit"]["reason"], shown["last_exit"]["code"]) == ("EXITED", 3)
+    assert shown["failures"] == 3
+    told = fleet.events("three")
+    begun, ended = moments(told, "agent.starting"), moments(told, "agent.exited")
+    assert (len(begun), len(ended)) == (3, 3)
+    assert begun[1] - ended[0] < 1.0  # at once
+    assert begun[2] - begun[1] >= 3.0  # start to start
+    assert [event["event"] for event in told].count("agent.cooldown") == 1
+
+
+def test_a3_a_kill_from_outside_is_a_crash_without_oom_evidence(fleet: Fleet) -> None:
+    fleet.sleeper("one")
+    fleet.start()
+    pid = fleet.until_state("one", "running")["pid"]
+    killed_at = time.time()
+    os.kill(pid, signal.SIGKILL)
+    last = fleet.until("one", lambda s: s["last_exit"] is not None)["last_exit"]
+    assert (last["reason"], last["signal"], last["code"]) == ("CRASHED", 9, None)
+    assert "sender unknown, no OOM evidence" in last["evidence"]
+    (told,) = moments(fleet.events("one"), "agent.exited")
+    assert told - killed_at <= 1.0
+    fleet.until_state("one", "running")
+
+
+def test_a3_an_exit_code_of_137_is_an_exit_code(fleet: Fleet) -> None:
+    fleet.shell("shell", "sh -c 'kill -9 $$'; exit 137", "[restart]\npolicy = 'never'")
+    fleet.start()
+    last = fleet.until("shell", lambda s: s["last_exit"] is not None)["last_exit"]
+    assert (last["reason"], last["code"], last["signal"]) == ("EXITED", 137, None)
+
+
+def test_a8_one_that_dies_at_once_is_given_up_after_its_third_failure(fleet: Fleet) -> None:
+    fleet.shell("hasty", "exit 1", '[restart]\ncooldown = "2s"')
+    fleet.start()
+    shown = fleet.until_state("hasty", "escalated")
+    assert (shown["failures"], shown["pid"]) == (3, None)
+    told = fleet.events("hasty")
+    begun = moments(told, "agent.starting")
+    assert len(begun) == 3
+    assert begun[1] - begun[0] < 1.0
+    assert begun[2] - begun[1] >= 2.0
+    assert [event["event"] for event in told].count("agent.escalated") == 1
+
+
+def test_a8_without_a_cooldown_there_is_never_more_than_one_spawn_a_second(fleet: Fleet) -> None:
+    text = '[restart]\ncooldown = "0s"\nfailures_max = 5'
+    fleet.shell("hasty", "exit 1", text)
+    fleet.start()
+    fleet.until_state("hasty", "escalated")
+    begun = moments(fleet.events("hasty"), "agent.starting")
+    assert len(begun) == 5
+    gaps = [later - earlier for earlier, later in zip(begun[1:], begun[2:], strict=False)]
+    assert min(gaps) >= 0.999
+
+
+def test_a9_what_cannot_be_run_is_named_with_errno_path_and_hint(fleet: Fleet) -> None:
+    root = fleet.root
+    (root / "plain").write_text("#!/bin/sh\nexit 0\n")
+    (root / "odd").write_text("#!/no/such/interpreter\n")
+    (root / "odd").chmod(0o755)
+    cases = {
+        "missing": ("/no/such/program", "ENOENT", "/no/such/program"),
+        "folder": (str(root / "agents.d"), "EACCES", "agents.d"),
+        "plain": (str(root / "plain"), "EACCES", "plain"),
+        "odd": (str(root / "odd"), "ENOENT", "interpreter"),
+    }
+    for name, (command, _, _) in cases.items():
+        fleet.agent(name, [command], NO_BEATS)
+    fleet.start()
+    for name, (_, errno, word) in cases.items():
+        shown = fleet.until(name, lambda s: s["reason"] == "SPAWN_FAILED")
+        assert errno in shown["evidence"], (name, shown["evidence"])
+        assert word in shown["evidence"], (name, shown["evidence"])
+        assert fleet.until(name, lambda s: s["failures"] >= 1)["pid"] is None
+
+
+def test_a10_a_start_that_the_system_refuses_fails_alone(fleet: Fleet) -> None:
+    fleet.sleeper("fine")
+    fleet.sleeper("nowhere", 'directory = "/no/such/place"')
+    fleet.sleeper("nobody", 'user = "no-such-user"')
+    fleet.sleeper("big", f'environment = {{ BIG = "{"x" * 200_000}" }}')
+    fleet.start()
+    assert fleet.until_state("fine", "running")["failures"] == 0
+    for name, word in (("nowhere", "/no/such/place"), ("nobody", "no-such-user"), ("big", "E2BIG")):
+        shown = fleet.until(name, lambda s: s["reason"] == "SPAWN_FAILED")
+        assert word in shown["evidence"], (name, shown["evidence"])
+
+
+def test_a13_fifty_killed_in_one_loop_are_fifty_exact_ends_and_fifty_starts(fleet: Fleet) -> None:
+    names = [f"n{number:02}" for number in range(50)]
+    for name in names:
+        fleet.sleeper(name)
+    fleet.start()
+    before = pids(fleet, names)
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+
+    def all_up() -> bool:
+        shown = {agent["name"]: agent for agent in fleet.ask("status")["agents"]}
+        return all(
+            shown[name]["state"] == "running" and shown[name]["pid"] != before[name]
+            for name in names
+        )
+
+    fleet.until_true(all_up)
+    took_s = time.monotonic() - killed_at
+    for agent in fleet.ask("status")["agents"]:
+        if agent["name"] == INNOCENT:
+            continue
+        assert (agent["restarts"], agent["failures"]) == (1, 1)
+        assert (agent["last_exit"]["signal"], agent["last_exit"]["reason"]) == (9, "CRASHED")
+    assert took_s < 2.0 + starvation_s(fleet), took_s
+
+
+def pids(fleet: Fleet, names: list[str]) -> dict[str, int]:
+    """The pids of agents, once all of them run."""
+    found: dict[str, int] = {}
+
+    def look() -> bool:
+        shown = {agent["name"]: agent for agent in fleet.ask("status")["agents"]}
+        found.update({name: shown[name]["pid"] for name in names})
+        return all(shown[name]["state"] == "running" for name in names)
+
+    fleet.until_true(look)
+    return found
+
+
+def starvation_s(fleet: Fleet) -> float:
+    """How long the daemon has waited for a core in its whole life: what others took from it."""
+    return int(Path(f"/proc/{fleet.pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+def test_a14_an_end_before_the_first_heartbeat_never_became_ready(fleet: Fleet) -> None:
+    fleet.shell("early", "sleep 0.2; exit 0", "[restart]\npolicy = 'never'", required=True)
+    fleet.shell("hurt", "sleep 0.2; exit 7", "[restart]\npolicy = 'never'", required=True)
+    fleet.start()
+    shown = fleet.until("hurt", lambda s: s["last_exit"] is not None)
+    assert (shown["last_exit"]["reason"], shown["last_exit"]["code"]) == ("EXITED", 7)
+    assert "never became ready" in shown["last_exit"]["evidence"]
+    assert shown["failures"] == 1
+    shown = fleet.until("early", lambda s: s["last_exit"] is not None)
+    assert "never became ready" in shown["last_exit"]["evidence"]
+
+
+def test_a14_one_that_never_beats_is_ended_at_its_startup_timeout(fleet: Fleet) -> None:
+    fleet.sleeper("silent")
+    text = 'startup_timeout = "500ms"\n[restart]\npolicy = "never"'
+    fleet.agent("silent", ["sleep", "600"], text)
+    fleet.start()
+    last = fleet.until("silent", lambda s: s["last_exit"] is not None)["last_exit"]
+    assert last["reason"] == "STARTUP_TIMEOUT"
+    assert "never became ready within 500ms" in last["evidence"]
+
+
+def test_a20_a_launcher_that_ignores_sigchld_costs_no_status(fleet: Fleet) -> None:
+    fleet.shell("seven", "sleep 0.2; exit 7", "[restart]\npolicy = 'never'")
+    fleet.sleeper("one")
+    script = f"trap '' CHLD; exec {PYTHON} -c '{RUN}' {fleet.config}"
+    fleet.process = subprocess.Popen(
+        ["/bin/sh", "-c", script],
+        env={**os.environ, "NOTIFY_SOCKET": str(fleet.root / "notify")},
+        stderr=(fleet.root / "stderr").open("ab"),
+        start_new_session=True,
+    )
+    fleet.await_notify("READY=1")
+    fleet.settle()
+    last = fleet.until("seven", lambda s: s["last_exit"] is not None)["last_exit"]
+    assert (last["reason"], last["code"]) == ("EXITED", 7)
+    pid = fleet.until_state("one", "running")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    last = fleet.until("one", lambda s: s["last_exit"] is not None)["last_exit"]
+    assert (last["reason"], last["signal"]) == ("CRASHED", 9)
+    assert not alive(pid), json.dumps(last)

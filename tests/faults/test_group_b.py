@@ -1,0 +1,210 @@
+"""Group B: an agent hangs, or the daemon itself is held up."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.harness import Document, alive
+from tests.faults.guard import Fleet, children_of
+
+ONCE = '[restart]\ncooldown = "30s"'
+
+
+def kinds(fleet: Fleet, name: str) -> list[str]:
+    return [event["event"] for event in fleet.events(name)]
+
+
+def told(fleet: Fleet, name: str, kind: str) -> Document:
+    """The first event of a kind, once there is one."""
+    fleet.until_true(lambda: fleet.events(name, kind), lambda: f"no {kind} of {name}")
+    return fleet.events(name, kind)[0]
+
+
+def test_b1_a_read_that_never_ends_is_noticed_and_restarted_with_evidence(fleet: Fleet) -> None:
+    fleet.program("stuck", "trouble", "stuck", text=ONCE)
+    fleet.start()
+    first = fleet.until("stuck", lambda s: s["health"] == "healthy")["pid"]
+    shown = fleet.until("stuck", lambda s: s["health"] == "degraded")
+    assert (shown["pid"], shown["state"]) == (first, "running")
+    shown = fleet.until("stuck", lambda s: s["pid"] not in (None, first))
+    last = shown["last_exit"]
+    assert last["reason"] == "TIMEOUT"
+    assert re.search(r"silent for 3\.\d+s|silent for 3s", last["evidence"])
+    for word in ("task order-17", "step fetch", "tool http_get", "CPU 0 %"):
+        assert word in last["evidence"], last["evidence"]
+    assert "wait channel" in last["evidence"], last["evidence"]
+    happened = kinds(fleet, "stuck")
+    assert happened.index("agent.degraded") < happened.index("agent.unreachable")
+    assert shown["failures"] == 1
+
+
+def test_b2_one_that_spins_is_unreachable_and_its_cpu_says_so(fleet: Fleet) -> None:
+    fleet.program("spin", "trouble", "spin", text=ONCE + "\n[memory]\nsample = '250ms'\n")
+    fleet.start()
+    first = fleet.until("spin", lambda s: s["health"] == "healthy")["pid"]
+    shown = fleet.until("spin", lambda s: s["pid"] not in (None, first))
+    assert shown["last_exit"]["reason"] == "TIMEOUT"
+    used = re.search(r"CPU (\d+) %", shown["last_exit"]["evidence"])
+    assert used, shown["last_exit"]["evidence"]
+    # Of a core that it has to share with whatever else this machine does.
+    assert int(used[1]) >= 20
+
+
+def test_b6_one_that_ignores_sigterm_is_killed_with_its_tree_after_its_grace(fleet: Fleet) -> None:
+    fleet.program("deaf", "trouble", "deaf", text='stop_timeout = "1s"')
+    fleet.start()
+    pid = fleet.until("deaf", lambda s: s["heartbeats"] > 2)["pid"]
+    tree = [pid, *children_of(pid)]
+    assert len(tree) == 3
+    begun = time.monotonic()
+    fleet.ask("stop", select=["deaf"])
+    shown = fleet.until_state("deaf", "stopped")
+    assert 1.0 <= time.monotonic() - begun <= 2.0
+    assert shown["last_exit"]["signal"] == signal.SIGKILL
+    assert shown["last_exit"]["reason"] == "USER_STOPPED"
+    assert not [member for member in tree if alive(member)]
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that even SIGKILL can't end: frozen by a v1 control group."""
+    group = Path("/sys/fs/cgroup/freezer") / f"agentd-test-{pid}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no v1 freezer here: {error}")
+    state = group / "freezer.state"
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+        state.write_text("FROZEN")
+        yield
+    finally:
+        state.write_text("THAWED")
+        end = time.monotonic() + 10
+        while (group / "cgroup.procs").read_text() and time.monotonic() < end:
+            Path("/sys/fs/cgroup/freezer/cgroup.procs").write_text(
+                (group / "cgroup.procs").read_text().split()[0]
+            )
+        group.rmdir()
+
+
+@pytest.mark.root
+def test_b7_a_kill_that_cannot_take_effect_is_told_and_nothing_is_doubled(fleet: Fleet) -> None:
+    fleet.sleeper("stone", 'stop_timeout = "500ms"')
+    fleet.start()
+    pid = fleet.until_state("stone", "running")["pid"]
+    with frozen(pid):
+        fleet.ask("restart", select=["stone"])
+
+        def is_told() -> list[Document]:
+            stopping = fleet.events("stone", "agent.stopping")
+            return [event for event in stopping if "kill pending" in event["message"]]
+
+        fleet.until_true(is_told)
+        shown = fleet.status("stone")
+        assert (shown["state"], shown["pid"]) == ("stopping", pid)
+        assert len(fleet.events("stone", "agent.starting")) == 1
+        assert fleet.copies()["stone"] == 1
+    shown = fleet.until("stone", lambda s: s["state"] == "running" and s["pid"] != pid)
+    assert not alive(pid)
+    assert fleet.copies()["stone"] == 1
+
+
+def test_b9_an_announced_silence_is_no_silence_up_to_max_silence(fleet: Fleet) -> None:
+    beats = "[heartbeat]\ninterval = '300ms'\ndegraded_after = '1s'\nunreachable_after = '3s'\n"
+    fleet.program("quiet", "trouble", "silence=600", text=ONCE)
+    fleet.program("capped", "trouble", "silence=600", text=f"{ONCE}\n{beats}max_silence = '2s'")
+    fleet.start()
+    first = {
+        name: fleet.until(name, lambda s: s["expected_silence_s"])["pid"]
+        for name in ("quiet", "capped")
+    }
+    # The cap of 2 s and then 3 s of silence that nothing explains.
+    shown = fleet.until("capped", lambda s: s["pid"] not in (None, first["capped"]))
+    assert shown["last_exit"]["reason"] == "TIMEOUT"
+    quiet = fleet.status("quiet")
+    assert (quiet["pid"], quiet["health"]) == (first["quiet"], "healthy")
+    assert quiet["silence_s"] > 4
+    assert quiet["expected_silence_s"] > 590
+    assert not {"agent.degraded", "agent.unreachable"} & set(kinds(fleet, "quiet"))
+
+
+def test_b9_one_announcement_covers_one_silence(fleet: Fleet) -> None:
+    fleet.sleeper("plain", '[restart]\npolicy = "never"')
+    fleet.agent("twice", ["sleep", "600"], ONCE + "\n[heartbeat]\non_unreachable = 'alert'")
+    fleet.start()
+    fleet.until("twice", lambda s: s["pid"])
+    with fleet.as_agent("twice") as voice:
+        assert voice.ask({"id": 1, "silence_s": 600})["ok"]
+        assert fleet.status("twice")["expected_silence_s"] > 590
+        assert voice.ask({"id": 2})["ok"]
+        assert fleet.status("twice")["expected_silence_s"] is None
+        fleet.until("twice", lambda s: s["health"] == "degraded")
+
+
+def test_an_open_call_within_its_deadline_explains_a_silence(fleet: Fleet) -> None:
+    fleet.program("calling", "trouble", "call", text=ONCE)
+    fleet.start()
+    shown = fleet.until("calling", lambda s: (s["silence_s"] or 0) > 3.5)
+    assert (shown["health"], shown["failures"]) == ("healthy", 0)
+    assert shown["open_call"]["label"] == "chat"
+
+
+def test_b10_a_stopped_daemon_costs_a_printing_agent_nothing(fleet: Fleet) -> None:
+    fleet.program("talker", "trouble", "print=100000")
+    fleet.program("beats", "trouble", "on")
+    fleet.start()
+    before = {
+        name: fleet.until(name, lambda s: s["heartbeats"] > 5) for name in ("talker", "beats")
+    }
+    size = (fleet.root / "logs" / "talker.log").stat().st_size
+    with fleet.away():
+        fleet.signal(signal.SIGSTOP)
+        # Longer than unreachable_after: this very wait is the fault.
+        time.sleep(4)
+        written = (fleet.root / "logs" / "talker.log").stat().st_size - size
+        fleet.signal(signal.SIGCONT)
+        fleet.ask("ping")
+    assert written >= 1_000_000
+    for name, shown in before.items():
+        after = fleet.until(name, lambda s, n=shown["heartbeats"]: s["heartbeats"] > n + 10)
+        assert (after["pid"], after["failures"]) == (shown["pid"], 0)
+        assert not {"agent.degraded", "agent.unreachable"} & set(kinds(fleet, name))
+    fleet.until_true(lambda: fleet.events(kind="daemon.stalled"))
+
+
+def test_b11_beats_sent_to_a_stopped_daemon_are_bounded_and_charged_to_nobody(fleet: Fleet) -> None:
+    # A client that doesn't wait finds a full socket, as the SDK of a later version will.
+    fleet.agent("burst", ["sleep", "600"], '[heartbeat]\nunreachable_after = "60s"')
+    fleet.start()
+    fleet.until("burst", lambda s: s["pid"])
+    with fleet.as_agent("burst") as voice:
+        before = fleet.status("burst")["heartbeats"]
+        with fleet.away():
+            fleet.signal(signal.SIGSTOP)
+            voice.channel.setblocking(False)
+            sent = 0
+            with pytest.raises(BlockingIOError):
+                for _ in range(1000):
+                    voice.channel.sendall(b'{"status":"ok","task":"one of a thousand"}\n')
+                    sent += 1
+            fleet.signal(signal.SIGCONT)
+            fleet.ask("ping")
+        shown = fleet.until("burst", lambda s: s["heartbeats"] >= before + sent)
+        assert shown["failures"] == 0
+        assert shown["heartbeats"] <= before + sent + 1
+
+
+def test_b14_an_announced_shutdown_explains_a_silence_for_a_bounded_time(fleet: Fleet) -> None:
+    text = "[heartbeat]\ninterval = '300ms'\ndegraded_after = '1s'\nunreachable_after = '2s'\n"
+    fleet.program("leaving", "trouble", "drain", text=ONCE + "\n" + text)
+    fleet.start()
+    first = fleet.until("leaving", lambda s: s["status"] in ("shutting_down", "draining"))["pid"]
+    # It never goes: the silence ends like any other.
+    shown = fleet.until("leaving", lambda s: s["pid"] not in (None, first))
+    assert shown["last_exit"]["reason"] == "TIMEOUT"

@@ -1,0 +1,123 @@
+"""What one seed draws: a fleet, and how often each thing goes wrong in its world.
+
+All rates are drawn anew for each seed, so that worlds differ in kind: one is nothing but
+crashes of the daemon, another is a calm week with one evil agent.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from agentd.config.agent import AgentConfig, HeartbeatConfig, MemoryConfig, RestartConfig
+from agentd.config.schema import Config
+from agentd.config.units import Bytes, Milliseconds
+
+MIB = 1 << 20
+
+
+@dataclass
+class Rates:
+    """Chances of each trouble, per decision that could meet it."""
+
+    spawn_fails: float = 0.0
+    spawn_shortage: float = 0.0
+    late_tick: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    survivors: float = 0.0
+    stuck: float = 0.0
+    validate_fails: float = 0.0
+    crash_in_step: float = 0.0
+    delay_ms_max: int = 50
+    troubles: dict[str, float] = field(default_factory=dict)
+    """Weight of each thing that may be done to the fleet between two events."""
+    lives: dict[str, float] = field(default_factory=dict)
+    """Weight of each way in which a process may live."""
+
+
+TROUBLES = (
+    "operator",
+    "exit",
+    "oom",
+    "sample",
+    "crash",
+    "reboot",
+    "gap",
+    "reload",
+    "storage",
+    "old_exit",
+    "line",
+)
+LIVES = ("good", "good", "good", "crash", "hang", "never_ready", "done", "park", "deaf", "spin")
+
+
+def draw_rates(random: Random) -> Rates:
+    """Each rate is off in most worlds, and may be high in the others."""
+
+    def sometimes(highest: float) -> float:
+        return random.random() * highest if random.random() < 0.4 else 0.0
+
+    return Rates(
+        spawn_fails=sometimes(0.5),
+        spawn_shortage=sometimes(0.5),
+        late_tick=sometimes(0.5),
+        duplicate=sometimes(0.3),
+        reorder=sometimes(0.3),
+        survivors=sometimes(0.5),
+        stuck=sometimes(0.3),
+        validate_fails=sometimes(0.5),
+        crash_in_step=sometimes(0.03),
+        delay_ms_max=random.choice((1, 50, 2_000)),
+        # People are always about: a word at the wrong moment is what breaks most.
+        troubles={name: random.random() ** 2 for name in TROUBLES} | {"operator": 1.0},
+        lives={name: random.random() ** 2 for name in LIVES},
+    )
+
+
+def _ms(random: Random, *choices: int) -> Milliseconds:
+    return Milliseconds(random.choice(choices))
+
+
+def draw_agent(random: Random, earlier: list[str]) -> AgentConfig:
+    """One agent that may depend on earlier ones; times are short, proportions as in life."""
+    cooldown_ms = _ms(random, 0, 3_000, 10_000, 30_000)
+    return AgentConfig(
+        command=["true"],
+        autostart=random.random() < 0.9,
+        depends_on=[name for name in earlier if random.random() < 0.3],
+        ready=random.choice((None, "spawn", "heartbeat")),
+        startup_timeout_ms=_ms(random, 2_000, 5_000),
+        stop_timeout_ms=_ms(random, 500, 3_000),
+        external=random.random() < 0.05,
+        heartbeat=HeartbeatConfig(
+            required=random.random() < 0.8,
+            interval_ms=Milliseconds(1_000),
+            max_silence_ms=Milliseconds(20_000),
+            on_unreachable=random.choice(
+                ("restart", "restart", "restart", "alert", "pause", "kill")
+            ),
+        ),
+        restart=RestartConfig(
+            policy=random.choice(("always", "on-failure", "on-failure", "on-failure", "never")),
+            cooldown_ms=cooldown_ms,
+            failures_max=random.choice((1, 2, 3, 3, 5)),
+            # Longer than a cooldown, so that a row cannot be forgiven within one.
+            stable_after_ms=Milliseconds(2 * cooldown_ms + random.choice((5_000, 20_000))),
+            backoff=random.choice((1.0, 1.0, 2.0)),
+            cooldown_max_ms=Milliseconds(60_000),
+            jitter=random.choice((0.0, 0.0, 0.5)),
+            validate=random.choice(("", "", "", "check")),
+            on_escalate=random.choice(("", "tell")),
+        ),
+        memory=MemoryConfig(
+            limit_bytes=Bytes(random.choice((0, 100 * MIB))),
+            on_limit=random.choice(("restart", "alert", "kill")),
+        ),
+    )
+
+
+def draw_config(random: Random) -> Config:
+    """One to five agents whose dependencies have no circle."""
+    agents: dict[str, AgentConfig] = {}
+    for number in range(random.randint(1, 5)):
+        agents[f"a{number}"] = draw_agent(random, list(agents))
+    return Config(agents=agents)

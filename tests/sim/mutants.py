@@ -1,0 +1,206 @@
+# ruff: noqa: ANN401 - a wrapper takes whatever the function under it takes
+"""Bugs planted on purpose. What is not on this list is not known to be tested.
+
+Each is one rule of the core, broken in one place; the simulator must find every one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from agentd.core import boot, commands, deadlines, ends, lifecycle, pausing, restart
+from agentd.core import effects as do
+from agentd.core.agent import Agent
+from agentd.core.deadlines import Deadlines
+from agentd.core.effects import Persist, Thaw
+from agentd.core.states import Intent, State
+from agentd.core.supervisor import Supervisor
+from agentd.core.turn import Turn
+
+Wrap = Callable[[Any], Any]
+
+
+@contextmanager
+def _swap(*places: tuple[object, str, Wrap]) -> Iterator[None]:
+    """Replace each (owner, name) by what its wrapper makes of it."""
+    if not places:
+        yield
+        return
+    (owner, name, wrap), *rest = places
+    with patch.object(owner, name, wrap(getattr(owner, name))), _swap(*rest):
+        yield
+
+
+def _constant(value: object) -> Wrap:
+    return lambda _original: lambda *_args, **_kwargs: value
+
+
+def _never_counts(decide: Any) -> Any:
+    return lambda config, **facts: decide(config, **(facts | {"failures": 0}))
+
+
+def _twice(function: Any) -> Any:
+    def wrapped(*args: Any) -> None:
+        function(*args)
+        args[0].effects.append(
+            next(effect for effect in reversed(args[0].effects) if isinstance(effect, do.Journal))
+        )
+
+    return wrapped
+
+
+def _without_intent(want_start: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, cause: str, *, by_hand: bool = False) -> None:
+        intent, agent.durable.intent = agent.durable.intent, Intent.UP
+        want_start(turn, agent, cause, by_hand=by_hand)
+        agent.durable.intent = intent
+
+    return wrapped
+
+
+def _by_hand(want_start: Any) -> Any:
+    return lambda turn, agent, cause, *, by_hand=False: want_start(  # noqa: ARG005 - the bug
+        turn, agent, cause, by_hand=True
+    )
+
+
+def _any_incarnation(about: Any) -> Any:
+    def wrapped(self: Supervisor, turn: Turn, event: Any) -> None:
+        agent = self.agents.get(event.agent)
+        current = event if agent is None else replace(event, incarnation=agent.incarnation)
+        about(self, turn, current)
+
+    return wrapped
+
+
+def _impatient(on_exited: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, event: Any) -> None:
+        on_exited(turn, agent, event)
+        ends.on_tree_empty(turn, agent)
+
+    return wrapped
+
+
+def _forgets(clear: Any) -> Any:
+    def wrapped(agent: Agent) -> None:
+        clear(agent)
+        ends.forget_failures(agent)
+
+    return wrapped
+
+
+def _sleeps(*asleep: State) -> Wrap:
+    def wrap(arm: Any) -> Any:
+        def wrapped(self: Deadlines, agent: Agent, now_ms: int) -> None:
+            if agent.state not in asleep:
+                arm(self, agent, now_ms)
+
+        return wrapped
+
+    return wrap
+
+
+def _charges_twice(follow_policy: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, end: Any) -> None:
+        agent.durable.failures += end.failed
+        follow_policy(turn, agent, end)
+
+    return wrapped
+
+
+def _amnesia(recorded: Any) -> Any:
+    def wrapped(name: str, config: Any, fate: Any) -> Agent:
+        agent: Agent = recorded(name, config, fate)
+        agent.durable.failures = 0
+        return agent
+
+    return wrapped
+
+
+def _unwritten(dropped: Intent) -> Wrap:
+    def wrap(finish: Any) -> Any:
+        def wrapped(self: Turn) -> list[do.Effect]:
+            effects: list[do.Effect] = finish(self)
+            return [
+                effect
+                for effect in effects
+                if not (isinstance(effect, Persist) and effect.durable.intent is dropped)
+            ]
+
+        return wrapped
+
+    return wrap
+
+
+def _dead_on_arrival(restore: Any) -> Any:
+    return lambda turn, agent, fate: restore(turn, agent, replace(fate, alive=False))
+
+
+def _thaws(on_froze: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, event: Any) -> None:
+        on_froze(turn, agent, event)
+        turn.do(Thaw(agent.name, agent.incarnation))
+
+    return wrapped
+
+
+def _remembers_shortage(pause: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, *rest: Any) -> None:
+        until_ms = agent.shortage_until_ms
+        pause(turn, agent, *rest)
+        agent.shortage_until_ms = until_ms
+
+    return wrapped
+
+
+def _answers_twice(request: Any) -> Any:
+    def wrapped(self: Supervisor, turn: Turn, asked: Any) -> None:
+        request(self, turn, asked)
+        turn.effects += [effect for effect in turn.effects if isinstance(effect, do.Reply)]
+
+    return wrapped
+
+
+def _at_once(stable_at_ms: Any) -> Any:
+    def wrapped(agent: Agent) -> int | None:
+        return agent.healthy_since_ms if stable_at_ms(agent) is not None else None
+
+    return wrapped
+
+
+MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
+    "the cooldown is ignored": ((restart, "cooldown_ms", _constant(0)),),
+    "failures never escalate": ((restart, "decide", _never_counts),),
+    "an escalation is raised twice": ((ends, "escalate", _twice),),
+    "a killed agent follows its restart policy": (
+        (ends, "_rest", lambda _rest: ends.follow_policy),
+        (lifecycle, "want_start", _without_intent),
+    ),
+    "held is no hindrance": ((lifecycle, "want_start", _by_hand),),
+    "the end of an old incarnation counts": ((Supervisor, "_about_process", _any_incarnation),),
+    "a pause eats the cooldown": ((pausing, "_stop_cooldown", _constant(None)),),
+    "the next run does not wait for an empty tree": ((ends, "on_exited", _impatient),),
+    "any start by hand forgives failures": ((commands, "_clear_escalation", _forgets),),
+    "dependencies are not waited for": ((lifecycle, "blockers", _constant([])),),
+    "a cooldown arms no deadline": ((Deadlines, "arm", _sleeps(State.COOLDOWN)),),
+    "a start arms no deadline": ((Deadlines, "arm", _sleeps(State.STARTING)),),
+    "a failure is charged twice": ((ends, "follow_policy", _charges_twice),),
+    "a new daemon forgets failures": ((boot, "recorded", _amnesia),),
+    "a kill is not written down": ((Turn, "finish", _unwritten(Intent.KILLED)),),
+    "a stop is not written down": ((Turn, "finish", _unwritten(Intent.STOPPED)),),
+    "patience with a deaf agent never ends": ((lifecycle, "kill_tree", _constant(None)),),
+    "a living agent is started anew after a crash": ((boot, "restore", _dead_on_arrival),),
+    "a frozen tree is let go again": ((pausing, "on_froze", _thaws),),
+    "a retry after a shortage does not mind a pause": ((pausing, "pause", _remembers_shortage),),
+    "a request is answered twice": ((Supervisor, "_request", _answers_twice),),
+    "a row is forgiven at once": ((deadlines, "stable_at_ms", _at_once),),
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Plant one bug."""
+    with _swap(*MUTANTS[name]):
+        yield

@@ -1,0 +1,307 @@
+"""The simulated system under the core: processes, what is on disk, and what is on its way."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from agentd.core import effects as do
+from agentd.core import events as ev
+from agentd.core.lines import Heartbeat, Line, Status
+from agentd.core.records import Durable
+from tests.sim.chance import Rates
+
+SIGKILL = 9
+SIGTERM = 15
+LATE_MS_MAX = 60_000
+
+
+class Broken(AssertionError):  # noqa: N818 - named after what became of the invariant
+    """An invariant does not hold."""
+
+
+@dataclass
+class Process:
+    """One incarnation's tree: leader and, maybe, survivors."""
+
+    agent: str
+    incarnation: int
+    life: str
+    pid: int
+    gated: bool = True
+    """It waits before exec; if the daemon dies now, it never was."""
+    leader: bool = True
+    survivors: int = 0
+    frozen: bool = False
+    stuck: bool = False
+    """In state D: not even SIGKILL ends it before the world heals."""
+    code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    pending_term: bool = False
+    pending_kill: bool = False
+
+    @property
+    def lives(self) -> bool:
+        return self.leader or self.survivors > 0
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """An event on its way to the core; lost when the daemon dies."""
+
+    event: ev.Event
+
+
+@dataclass(frozen=True)
+class Dies:
+    """The leader ends by itself, or of a signal."""
+
+    process: int
+    code: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True)
+class Beats:
+    """The work loop comes round."""
+
+    process: int
+
+
+Coming = Deliver | Dies | Beats
+
+
+@dataclass
+class World:
+    """Everything that is not the core. It outlives the daemon."""
+
+    random: Random
+    rates: Rates
+    now_ms: int = 0
+    healed: bool = False
+    disk: dict[str, Durable] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    """Incarnation recorded as having a process, by agent."""
+    lazily: dict[str, Durable] = field(default_factory=dict)
+    processes: dict[int, Process] = field(default_factory=dict)
+    queue: list[tuple[int, int, Coming]] = field(default_factory=list)
+    _count: int = 0
+
+    # -- what is on its way --------------------------------------------------
+
+    def later(self, coming: Coming, after_ms: int | None = None) -> None:
+        """Let it come after a while; None: as the world likes."""
+        if after_ms is None:
+            after_ms = self.random.randint(0, 0 if self.healed else self.rates.delay_ms_max)
+        self._count += 1
+        heapq.heappush(self.queue, (self.now_ms + after_ms, self._count, coming))
+
+    def tell(self, event: ev.Event) -> None:
+        """Report to the core, soon; sometimes twice, the second time late."""
+        self.later(Deliver(event))
+        if self._chance(self.rates.duplicate):
+            self.later(Deliver(event), self.random.randint(0, LATE_MS_MAX))
+
+    def lose_inbox(self) -> None:
+        self.queue = [entry for entry in self.queue if not isinstance(entry[2], Deliver)]
+        heapq.heapify(self.queue)
+
+    def _chance(self, rate: float) -> bool:
+        return not self.healed and self.random.random() < rate
+
+    # -- processes -----------------------------------------------------------
+
+    def living(self, agent: str) -> Iterator[Process]:
+        return (one for one in self.processes.values() if one.agent == agent and one.lives)
+
+    def find(self, agent: str, incarnation: int) -> Process | None:
+        for one in self.living(agent):
+            if one.incarnation == incarnation:
+                return one
+        return None
+
+    def spawn(self, effect: do.Spawn) -> None:
+        """Fork a child that waits for its record; or fail, for one reason or another."""
+        agent, incarnation = effect.agent, effect.incarnation
+        for other in self.living(agent):
+            raise Broken(f"INV1 {agent}: spawn {incarnation} while {other} lives")
+        if self._chance(self.rates.spawn_shortage):
+            self.tell(ev.SpawnFailed(agent, incarnation, "EAGAIN", shortage=True))
+        elif self._chance(self.rates.spawn_fails):
+            self.tell(ev.SpawnFailed(agent, incarnation, "ENOENT"))
+        else:
+            lives = {"good": 1.0} if self.healed else self.rates.lives
+            life = self.random.choices(list(lives), [rate + 0.01 for rate in lives.values()])[0]
+            self._count += 1
+            pid = 1_000 + self._count
+            self.processes[pid] = Process(agent, incarnation, life, pid)
+            self.tell(ev.Spawned(agent, incarnation, pid))
+
+    def release(self, event: ev.Spawned) -> None:
+        """Its record is durable: it goes on to exec, and lives as it likes."""
+        process = self.processes.get(event.pid)
+        if process is None or not process.gated:
+            return
+        process.gated = False
+        self.rows[process.agent] = process.incarnation
+        process.stuck = self._chance(self.rates.stuck)
+        if process.life != "never_ready":
+            self.later(Beats(process.pid), self.random.randint(0, 900))
+        if process.life in ("crash", "spin"):
+            longest_ms = 50 if process.life == "spin" else 30_000
+            self.later(
+                Dies(process.pid, self.random.choice((1, 3)), None),
+                self.random.randint(0, longest_ms),
+            )
+        elif process.life == "done":
+            self.later(Dies(process.pid, 0, None), self.random.randint(0, 20_000))
+
+    def dies(self, coming: Dies) -> None:
+        """The leader ends; what of its tree is left is told with it."""
+        process = self.processes.get(coming.process)
+        if process is None or not process.leader or process.gated:
+            return
+        if process.frozen and coming.signal != SIGKILL:
+            process.pending_term = coming.signal is not None
+            return
+        process.leader = False
+        process.code, process.signal = coming.code, coming.signal
+        if coming.signal != SIGKILL and self._chance(self.rates.survivors):
+            process.survivors = 2
+        evidence = ev.ExitEvidence(oom_kills=int(process.oom), survivors=process.survivors)
+        exited = ev.Exited(process.agent, process.incarnation, coming.code, coming.signal, evidence)
+        empty = ev.TreeEmpty(process.agent, process.incarnation)
+        if process.survivors:
+            self.tell(exited)
+        elif self._chance(self.rates.reorder):
+            self.tell(empty)
+            self.tell(exited)
+        else:
+            self._in_order(exited, empty)
+
+    def _in_order(self, exited: ev.Exited, empty: ev.TreeEmpty) -> None:
+        first_ms = self.random.randint(0, 0 if self.healed else self.rates.delay_ms_max)
+        self.later(Deliver(exited), first_ms)
+        self.later(Deliver(empty), first_ms)
+        if self._chance(self.rates.duplicate):
+            self.later(Deliver(empty), self.random.randint(first_ms, LATE_MS_MAX))
+
+    def kill_tree(self, process: Process) -> None:
+        """SIGKILL to all of it; something in state D stays until the world heals."""
+        if process.stuck:
+            process.pending_kill = True
+            self.tell(ev.KillStuck(process.agent, process.incarnation, "state D"))
+            return
+        if process.leader:
+            self.dies(Dies(process.pid, None, SIGKILL))
+        elif process.survivors:
+            process.survivors = 0
+            self.tell(ev.TreeEmpty(process.agent, process.incarnation))
+
+    def signal(self, process: Process, name: str) -> None:
+        if name == "SIGTERM" and process.life != "deaf":
+            if process.frozen:
+                process.pending_term = True
+            else:
+                self.later(Dies(process.pid, None, SIGTERM), self.random.randint(0, 400))
+
+    def thaw(self, process: Process) -> None:
+        process.frozen = False
+        if process.pending_term:
+            process.pending_term = False
+            self.later(Dies(process.pid, None, SIGTERM), self.random.randint(0, 400))
+
+    def beats(self, coming: Beats) -> None:
+        """Send a heartbeat if it is one that does, and come round again."""
+        process = self.processes.get(coming.process)
+        if process is None or not process.leader:
+            return
+        if not process.frozen:
+            line = self._said(process)
+            if line is not None:
+                lines: tuple[Line, ...] = (line,)
+                self.later(Deliver(ev.LinesReceived(process.agent, process.incarnation, lines)), 0)
+        self.later(coming, 1_000)
+
+    def _said(self, process: Process) -> Line | None:
+        if process.life == "hang" and not self.healed and self.random.random() < 0.3:
+            process.life = "hung"
+        if process.life in ("hung", "never_ready"):
+            return None
+        if process.life == "park" and self._chance(0.1):
+            return Heartbeat(status=Status.ERROR, retry_after_ms=self.random.randint(0, 30_000))
+        if self._chance(0.02):
+            return Heartbeat(silence_ms=self.random.randint(0, 60_000))
+        return Heartbeat(status=Status.WORKING, tokens=10)
+
+    def heal(self) -> None:
+        """No more trouble: what was stuck can be killed, what hung beats again."""
+        self.healed = True
+        for process in self.processes.values():
+            process.stuck = False
+            if process.pending_kill and process.lives:
+                self.kill_tree(process)
+            elif process.leader:
+                process.life = "good"
+
+    # -- the daemon's end, and its beginning ---------------------------------
+
+    def commit(self, event: ev.Event, effects: list[do.Effect]) -> None:
+        """One transaction: what a step wants kept, and the end of a process with it."""
+        ended = event if isinstance(event, ev.TreeEmpty | ev.SpawnFailed) else None
+        if ended is not None and self.rows.get(ended.agent) == ended.incarnation:
+            del self.rows[ended.agent]
+        for effect in effects:
+            if isinstance(effect, do.Persist) and effect.lazy:
+                self.lazily[effect.agent] = effect.durable
+            elif isinstance(effect, do.Persist):
+                self.disk[effect.agent] = effect.durable
+                self.lazily.pop(effect.agent, None)
+            elif isinstance(effect, do.Forget):
+                self.disk.pop(effect.agent, None)
+                self.lazily.pop(effect.agent, None)
+
+    def crash(self) -> None:
+        """The daemon is gone: its inbox, its gated children, and what it wrote lazily."""
+        self.lose_inbox()
+        self.lazily.clear()
+        for process in [one for one in self.processes.values() if one.gated]:
+            del self.processes[process.pid]
+
+    def reboot(self) -> None:
+        self.crash()
+        self.processes.clear()
+        self.queue.clear()
+
+    def fates(self, *, rebooted: bool) -> dict[str, ev.Fate]:
+        """What a starting daemon finds out; left-over trees without a leader are swept."""
+        found = {}
+        for name, durable in self.disk.items():
+            process = self._recorded(name)
+            kept = replace(durable)
+            if process is not None and process.leader:
+                found[name] = ev.Fate(kept, alive=True, pid=process.pid)
+            elif self.rows.get(name) == durable.incarnation:
+                seen = process is not None and self.random.random() < 0.5
+                found[name] = ev.Fate(
+                    kept,
+                    code=process.code if process is not None and seen else None,
+                    signal=process.signal if process is not None and seen else None,
+                    ended=True,
+                    rebooted=rebooted,
+                )
+                del self.rows[name]
+            else:
+                found[name] = ev.Fate(kept)
+            if process is not None and not process.leader:
+                process.survivors = 0
+        return found
+
+    def _recorded(self, agent: str) -> Process | None:
+        incarnation = self.rows.get(agent)
+        # The latest: an agent that was removed and came back counts its incarnations anew.
+        for process in reversed(self.processes.values()):
+            if process.agent == agent and process.incarnation == incarnation:
+                return process
+        return None
