@@ -17,6 +17,8 @@ GUEST_PIP = $(shell $(BIN)/python -c 'import tomllib; \
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
+# Tests of real processes judge by time: one at a time.
+REAL := tests/daemon tests/faults tests/programs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +39,10 @@ else
 endif
 
 test-unit: $(READY) ## the quick ones: no processes but those of a command line
-	$(PYTEST) -n $(WORKERS) --ignore=tests/daemon
+	$(PYTEST) -n $(WORKERS) $(addprefix --ignore=,$(REAL))
 
 test-real: $(READY) ## real daemons, real agents; one at a time, since they judge by time
-	$(PYTEST) tests/daemon
+	$(PYTEST) $(REAL)
 
 test-guest: $(READY) ## under a real systemd, in a virtual machine (made if needed, kept in .lab)
 	@missing=; for tool in qemu-system-x86_64 mmdebstrap mke2fs; do \

@@ -140,8 +140,7 @@ class Supervisord(Daemon):
             "[supervisorctl]",
             f"serverurl=unix://{self.home}/s.sock",
             "[rpcinterface:supervisor]",
-            "supervisor.rpcinterface_factory="
-            "supervisor.rpcinterface:make_main_rpcinterface",
+            "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
             "[eventlistener:memmon]",
             f"command={THEIRS}/memmon -a 1GB",
             "events=TICK_60",

@@ -74,9 +74,7 @@ def restart_latencies_ms(kind: type[Daemon], agents: int) -> tuple[list[float], 
             began = time.perf_counter()
             os.kill(victim, signal.SIGKILL)
             procs.until(
-                lambda known=known: bool(
-                    set(procs.running([daemon.process.pid], "sleep")) - known
-                ),
+                lambda known=known: bool(set(procs.running([daemon.process.pid], "sleep")) - known),
                 30,
                 0.0002,
             )
@@ -98,11 +96,17 @@ def restart(agents: int) -> None:
         beyond, beyond_p99 = median - 2 * fsync_ms, p99 - 2 * fsync_ms
         note("fdatasync of 4 KiB in this run, median (two a restart)", f"{fsync_ms:.2f} ms")
         bar("agentd: kill -9 → exec beyond fsync, median", f"{beyond:.1f} ms (<= 15)", beyond <= 15)
-        bar("agentd: kill -9 → exec beyond fsync, p99", f"{beyond_p99:.1f} ms (<= 50)",
-            beyond_p99 <= 50)
+        bar(
+            "agentd: kill -9 → exec beyond fsync, p99",
+            f"{beyond_p99:.1f} ms (<= 50)",
+            beyond_p99 <= 50,
+        )
     best = min(medians["supervisord"], medians["circus"])
-    bar("agentd: median below both peers'", f"{medians['agentd']:.1f} < {best:.1f} ms",
-        medians["agentd"] < best)
+    bar(
+        "agentd: median below both peers'",
+        f"{medians['agentd']:.1f} < {best:.1f} ms",
+        medians["agentd"] < best,
+    )
 
 
 def start_stop(agents: int) -> None:
@@ -121,14 +125,19 @@ def start_stop(agents: int) -> None:
                 procs.until(lambda d=daemon, goal=goal: d.alive() == goal, 120, 0.01)
                 into[kind.name] = time.perf_counter() - began
                 asked.wait(120)
-        note(f"{kind.name}: start, stop of {agents}",
-             f"{starts[kind.name]:.2f}, {stops[kind.name]:.2f} s")
+        note(
+            f"{kind.name}: start, stop of {agents}",
+            f"{starts[kind.name]:.2f}, {stops[kind.name]:.2f} s",
+        )
     for what, took, most in (("start", starts, 1.0), ("stop", stops, 0.5)):
         ours = took["agentd"]
         best = min(took["supervisord"], took["circus"])
         bar(f"agentd: {what} of {agents}", f"{ours:.2f} s (<= {most})", ours <= most)
-        bar(f"agentd: {what} of {agents} below both peers'", f"{ours:.2f} < {best:.2f} s",
-            ours < best)
+        bar(
+            f"agentd: {what} of {agents} below both peers'",
+            f"{ours:.2f} < {best:.2f} s",
+            ours < best,
+        )
 
 
 def cpu_of(command: list[str], rounds: int = 15) -> float:
@@ -170,15 +179,21 @@ def beats(count: int) -> None:
 def external(seconds: float) -> None:
     """2,000 external agents, one beat a second each."""
     share = heartbeats.chorus(2_000, seconds)
-    bar("2,000 external agents beating once a second", f"{share:.1%} of a core (<= 15 %)",
-        share <= 0.15)
+    bar(
+        "2,000 external agents beating once a second",
+        f"{share:.1%} of a core (<= 15 %)",
+        share <= 0.15,
+    )
 
 
 def log_throughput(pairs: int) -> None:
     """A writer of 100-byte lines under agentd against the same one writing to a file."""
     ratio, daemon_share = logs.compare(pairs)
-    bar(f"log throughput, median of {pairs} pairs", f"{ratio:.1%} of a bare file (>= 90 %)",
-        ratio >= 0.90)
+    bar(
+        f"log throughput, median of {pairs} pairs",
+        f"{ratio:.1%} of a bare file (>= 90 %)",
+        ratio >= 0.90,
+    )
     bar("daemon's CPU against the writer's", f"{daemon_share:.2%} (<= 1 %)", daemon_share <= 0.01)
 
 

@@ -11,11 +11,19 @@ import procs
 from daemons import Agentd
 
 BEAT = {
-    "status": "ok", "tokens": 900, "cost_usd": 0.01, "task": "ticket-918",
-    "step": 17, "progress": 0.3, "success": True, "latency_ms": 230,
+    "status": "ok",
+    "tokens": 900,
+    "cost_usd": 0.01,
+    "task": "ticket-918",
+    "step": 17,
+    "progress": 0.3,
+    "success": True,
+    "latency_ms": 230,
 }
-NO_LIMITS = "line_rate = 0\nconnections_max = 4000\nconnections_per_uid = 4000\n" \
-            "connections_per_agent = 4000\n"
+NO_LIMITS = (
+    "line_rate = 0\nconnections_max = 4000\nconnections_per_uid = 4000\n"
+    "connections_per_agent = 4000\n"
+)
 
 
 class External(Agentd):

@@ -48,9 +48,7 @@ class Writing(Agentd):
         (self.home / "writer.py").write_text(WRITER)
         text = config.read_text().split("[agents.")[0]
         command = f'["{sys.executable}", "{self.home}/writer.py", "{self.home}/ours"]'
-        config.write_text(
-            f'{text}[agents.writer]\ncommand = {command}\nlogs.max_size = "1G"\n'
-        )
+        config.write_text(f'{text}[agents.writer]\ncommand = {command}\nlogs.max_size = "1G"\n')
 
 
 def compare(pairs: int) -> tuple[float, float]:

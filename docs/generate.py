@@ -82,18 +82,21 @@ def files() -> str:
 
 
 def faults() -> str:
-    """Return docs/faults.md with the files that hold a test, or a check in the guest, of each."""
-    shown_by: dict[str, set[str]] = {}
+    """Return docs/faults.md with the tests, and the checks in the guest, of each fault."""
+    shown_by: dict[str, dict[str, list[str]]] = {}
     tests = ROOT / "tests"
     for path in sorted(tests.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        for fault in re.findall(r"def test_([a-m]\d+)_|\"([a-m]\d+)[: ]", text):
-            found = shown_by.setdefault("".join(fault).upper(), set())
-            found.add(f"`{path.relative_to(tests)}`")
+        for name, ids in re.findall(r"def (test_((?:[a-m]\d+_)+)\w*)", text):
+            for fault in ids.upper().split("_")[:-1]:
+                found = shown_by.setdefault(fault, {})
+                found.setdefault(str(path.relative_to(tests)), []).append(name)
+        for fault in re.findall(r"\"([a-m]\d+)[: ]", text):
+            shown_by.setdefault(fault.upper(), {}).setdefault(str(path.relative_to(tests)), [])
 
     def filled(row: re.Match[str]) -> str:
         fault, what, remark = row["id"], row["what"], row["remark"]
-        return f"| {fault} | {what} | {', '.join(sorted(shown_by.get(fault, ())))} | {remark} |"
+        return f"| {fault} | {what} | {_proofs(shown_by.get(fault, {}))} | {remark} |"
 
     return re.sub(
         r"^\| (?P<id>[A-M]\d+) \| (?P<what>[^|]*) \| [^|]* \| (?P<remark>[^|]*) \|$",
@@ -101,6 +104,17 @@ def faults() -> str:
         (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"),
         flags=re.MULTILINE,
     )
+
+
+def _proofs(found: dict[str, list[str]]) -> str:
+    """Name the tests against a real daemon and the other files; without the former, all tests."""
+    real = {file: names for file, names in found.items() if file.startswith("faults/")}
+    others = sorted(found.keys() - real.keys())
+    if real:
+        shown = [*(name for names in real.values() for name in names), *others]
+    else:
+        shown = [word for file in others for word in found[file] or [file]]
+    return ", ".join(f"`{word}`" for word in dict.fromkeys(shown))
 
 
 def _row(path: Path, package: Path) -> str:

@@ -27,7 +27,7 @@ COMMANDS: Final = {
     "events": "Show what happened.",
     "show": "Show the effective configuration, and where each value comes from.",
     "reload": "Apply the configuration files.",
-    "wait": "Wait until agents are ready, healthy or stopped.",
+    "wait": "Wait until agents are ready, healthy, stopped or paused.",
     "is-active": "Exit 0 if agents are running.",
     "is-healthy": "Exit 0 if agents are healthy.",
     "is-failed": "Exit 0 if an agent has failed.",

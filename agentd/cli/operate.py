@@ -25,15 +25,29 @@ _FULFILLED: Final = frozenset({"starts", "stops", "restarts", "paused"})
 def carry_out(call: Invocation, document: Document, until: str | None = None) -> None:
     """Tell what a write came to; with `until`, first wait for that state of its agents.
 
-    `document` is the daemon's answer to the write. An agent that did not get there is a
-    failure, after the words about the others were printed.
+    `document` is the daemon's answer to the write. An agent that was refused, or did not get
+    there, is a failure, after the words about the others were printed.
     """
-    names = [agent["name"] for agent in document.get("agents", ())]
+    names = [agent["name"] for agent in document.get("agents", ()) if _is_under_way(agent)]
     if until is not None and names:
         patience_s = call.left_s() or MARGIN_S + _needed_s(call, names, until)
         document = merged(document, call.client.wait(names, until, patience_s))
     call.confirm(document, lines)
+    _refuse_refused(document)
     refuse_unmet(document, until or "done")
+
+
+def _is_under_way(agent: Document) -> bool:
+    """Tell whether there is something to wait for: not refused, and not a matter of minutes."""
+    return not (agent.get("error") or agent.get("skipped") or agent.get("state") == "cooldown")
+
+
+def _refuse_refused(document: Document) -> None:
+    """Raise for agents to which the daemon did not do what was asked for."""
+    errors = [agent["error"] for agent in document.get("agents", ()) if agent.get("error")]
+    if errors:
+        told = "; ".join(error["message"] for error in errors)
+        raise CommandError(FAILED, told, errors[0].get("hint", ""))
 
 
 def _needed_s(call: Invocation, names: list[str], until: str) -> float:
@@ -60,9 +74,14 @@ def lines(document: Document) -> str:
     """Write a line an agent: its state, and the daemon's remark on it."""
     return "\n".join(
         f"{visible(agent['name'])}: {visible(agent.get('state', '?'))}"
-        + (f" ({visible(agent['message'])})" if agent.get("message") else "")
+        + (f" ({visible(agent['message'])})" if _has_remark(agent) else "")
         for agent in document.get("agents", ())
     )
+
+
+def _has_remark(agent: Document) -> bool:
+    """Tell whether the daemon's message is one: why it refused goes to stderr."""
+    return bool(agent.get("message")) and not agent.get("error")
 
 
 def refuse_unmet(document: Document, until: str) -> None:

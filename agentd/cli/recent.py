@@ -5,7 +5,7 @@ from typing import Any
 from agentd.cli.invocation import Invocation
 from agentd.cli.views.details import details
 from agentd.cli.views.journal import event_table
-from agentd.cli.views.table import plain
+from agentd.cli.views.table import plain, without
 from agentd.cli.views.words import visible
 from agentd.client import AgentdError
 
@@ -19,8 +19,7 @@ def details_with_past(call: Invocation, agent: dict[str, Any]) -> str:
     parts = [details(agent, width)]
     events = call.client.events_page([agent["name"]], limit=EVENTS)["events"]
     if events:
-        table = event_table(events, call.today())
-        table = table._replace(spare=("AGENT", "SEVERITY"))  # the agent has been named
+        table = without(event_table(events, call.today()), "AGENT")
         parts.append("recent\n" + _indented(plain(table, width and width - 2)))
     lines = _log(call, agent["name"])
     if lines:

@@ -125,6 +125,8 @@ def _connect(path: str, until: float) -> sockets.socket:
 
 
 def _not_connected(path: str, error: OSError) -> AgentdError:
+    if "path too long" in str(error):  # CPython's own word; there is no errno for it
+        return NotReachable(f"{path}: too long a path for a socket", "--socket PATH, AGENTD_SOCKET")
     why = (error.strerror or str(error)).lower()
     if isinstance(error, PermissionError):
         hint = "run it as root, or as a member of the operator or viewer group of agentd"

@@ -146,9 +146,9 @@ def _durations(agent: AgentConfig, written: Mapping[str, Any], _: Suggestions) -
         if duration_ms(agent) < 1:
             yield tuple(key.split(".")), "must be longer than nothing", ""
     restart = agent.restart
-    if "cooldown_max" in written.get("restart", {}) and restart.cooldown_max_ms < (
-        restart.cooldown_ms
-    ):
+    own = written.get("restart")
+    says_max = isinstance(own, dict) and "cooldown_max" in own
+    if says_max and restart.cooldown_max_ms < restart.cooldown_ms:
         yield ("restart", "cooldown_max"), "cooldown_max must not be shorter than cooldown", ""
     if agent.logs.max_size_bytes < LOG_BYTES_MIN:
         yield ("logs", "max_size"), "must be at least 4K", ""

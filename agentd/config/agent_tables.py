@@ -98,6 +98,8 @@ class AgentReader:
             raw.setdefault("directory", _directory_of(raw, table.source))
 
         def report(path: KeyPath, message: str, hint: str) -> None:
+            if path == ("agents",) and table.source is not self._main:
+                hint = "this file is the agent: its keys stand at the top, without a header"
             self._blame(table.name, table.source, path, message, hint)
 
         suggest = self._problems.suggest

@@ -18,8 +18,8 @@ from msgspec import NODEFAULT, Struct
 
 from agentd.config.agent import AgentConfig
 from agentd.config.convert import bare_type, is_table, option_types
-from agentd.config.effects import is_without_effect
 from agentd.config.masking import as_written
+from agentd.config.no_effect import is_without_effect
 from agentd.config.schema import BreakerConfig, Config, PriceConfig, SinkConfig
 from agentd.config.units import Bytes, MicroDollars, Milliseconds
 

@@ -1,6 +1,7 @@
 """What the types of the main file's other tables can't say, in the user's words."""
 
 import ipaddress
+import os
 import re
 import zoneinfo
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ _SELECTOR: Final = re.compile(r"(?:tag:[A-Za-z0-9._*?\[\]!-]+|[A-Za-z0-9._*?\[\]
 _LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]*):(?P<port>[0-9]{1,5})")
 _PORT_MAX: Final = 65_535
 _MODEL_LENGTH_MAX: Final = 200
+# The kernel takes 107; the daemon keeps some for a suffix.
+SOCKET_BYTES_MAX: Final = 100
 
 # What a sink of each type must say, any one of each group.
 _SINK_NEEDS: Final[dict[str, tuple[str, ...]]] = {
@@ -46,6 +49,9 @@ def _daemon(config: Config, suggest: Suggestions) -> Iterator[Finding]:
     for key in ("socket", "state_dir", "log_dir", "agents_dir"):
         if "\0" in getattr(daemon, key):
             yield ("daemon", key), "holds a NUL character", ""
+    if len(os.fsencode(daemon.socket)) > SOCKET_BYTES_MAX:
+        message = f"longer than {SOCKET_BYTES_MAX} bytes, too long for a socket"
+        yield ("daemon", "socket"), message, "choose a shorter path"
     if not daemon.agents_dir:
         yield ("daemon", "agents_dir"), "must not be empty", 'the default is "agents.d"'
     if daemon.timezone:

@@ -147,14 +147,13 @@ class _Cleaner:
             self._report((*path, key), "missing", "")
         if missing:
             return _BAD
-        if kept.keys() == raw.keys():
-            try:
-                msgspec.convert(kept, struct, dec_hook=_read_unit)
-            except msgspec.ValidationError as error:
-                nested = _AT.search(str(error))
-                if nested is None:  # else it was reported where it belongs
+        try:
+            msgspec.convert(kept, struct, dec_hook=_read_unit)
+        except msgspec.ValidationError as error:
+            if _AT.search(str(error)) is None:  # else it was reported where it belongs
+                if kept.keys() == raw.keys():  # else a default contradicts, not what was written
                     self._contradiction(str(error), raw, struct, path)
-                    return _BAD
+                return _BAD
         return kept
 
     def _contradiction(

@@ -1,6 +1,7 @@
 """Who depends on whom: names that don't exist, and circles."""
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import Final
 
 from agentd.config.agent import AgentConfig
 from agentd.config.errors import KeyPath
@@ -10,7 +11,7 @@ from agentd.config.suggest import Suggestions
 Finding = tuple[str, KeyPath, str, str]
 """The agent, the path below it, what is wrong, and what instead."""
 
-SHOWN_MAX = 8  # names of a circle in its message
+SHOWN_MAX: Final = 8  # names of a circle in its message
 
 
 def check_dependencies(

@@ -60,6 +60,7 @@ class Plan:
             "applied": [change.document() for change in self.applied],
             "unchanged": list(self.unchanged),
             "settings": list(self.settings),
+            "at_next_start": list(self.fixed),
             "errors": [error.document() for error in errors],
         }
 

@@ -12,10 +12,10 @@ from agentd.config.agent_tables import AgentReader, AgentTable, inherited
 from agentd.config.checks import check_settings
 from agentd.config.convert import bare_type, convert, convert_rest, is_table, option_types
 from agentd.config.dependencies import check_dependencies
-from agentd.config.effects import settings_without_effect
 from agentd.config.errors import KeyPath
 from agentd.config.loaded import Loaded
 from agentd.config.names import agent_name_mistake
+from agentd.config.no_effect import settings_without_effect
 from agentd.config.problems import Place, Problems
 from agentd.config.schema import BreakerConfig, Config, DaemonConfig, PriceConfig
 from agentd.config.secret_warnings import secret_warnings
@@ -109,13 +109,17 @@ class _Reading:
             source.tables = parsed(text)
             source.text = text  # only now: lines are looked up in valid documents alone
         except UnreadableError as error:
-            self._problems.add_file(str(source.path), None, key, str(error))
+            hint = f"agentd init {source.path.parent}" if self._is_absent_main(source) else ""
+            self._problems.add_file(str(source.path), None, key, str(error), hint)
             return False
         except BadTomlError as error:
             self._problems.add_file(str(source.path), error.line, key, str(error))
             return False
         self._sources.append(source)
         return True
+
+    def _is_absent_main(self, source: Source) -> bool:
+        return source is self._main and not source.path.exists()
 
     def _add(self, path: KeyPath, message: str, hint: str = "") -> None:
         self._problems.add(path, [Place(self._main, path)], message, hint)

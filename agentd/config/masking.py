@@ -1,7 +1,7 @@
 """The effective config for people: each value as a file would have it, secrets masked."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import fields as options_of
@@ -21,7 +21,7 @@ from agentd.config.units import (
 )
 
 Shown = dict[str, dict[str, object]]
-SECRET_LENGTH_MIN = 6  # a shorter one would be found in half of all texts
+SECRET_LENGTH_MIN: Final = 6  # a shorter one would be found in half of all texts
 
 
 def show(loaded: Loaded, agents: Iterable[str] | None = None) -> dict[str, dict[str, Shown]]:

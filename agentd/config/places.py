@@ -6,11 +6,12 @@ Nothing here looks at the system: environment, uid and home come in as values.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from agentd.config.schema import DaemonConfig
 
-SOCKET_NAME = "agentd.sock"
-CONFIG_NAME = "agentd.toml"
+SOCKET_NAME: Final = "agentd.sock"
+CONFIG_NAME: Final = "agentd.toml"
 
 
 @dataclass(frozen=True, slots=True)

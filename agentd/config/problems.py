@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from agentd.config.errors import ConfigError, KeyPath, clipped, dotted
 from agentd.config.sources import Source
 from agentd.config.suggest import Suggestions
 
 # A file full of mistakes is told as a thousand of them and the number of the others.
-PROBLEMS_MAX = 1_000
+PROBLEMS_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,6 @@
-"""`docs/config.md` and `config.example.toml`, written from the schema.
+"""`docs/config.md` and `config.example.toml`, made from the schema; `make docs` writes them."""
 
-`python -m agentd.config.reference` writes both into the current directory; with `--check` it
-writes nothing and exits 1 if they differ from what it would write.
-"""
-
-import sys
 import textwrap
-from pathlib import Path
 from typing import Final
 
 import tomli_w
@@ -18,7 +12,7 @@ _WIDTH: Final = 98
 _MARKDOWN_HEAD: Final = """\
 # Options
 
-<!-- Written by `python -m agentd.config.reference` from agentd/config/; don't edit. -->
+<!-- Written by `make docs` from agentd/config/; don't edit. -->
 
 The config is TOML: `agentd.toml`, and beside it `agents.d/NAME.toml`, each of which holds the
 options of one agent at top level, without the header `[agents.NAME]`. In `[defaults]` any option
@@ -37,7 +31,7 @@ Options marked *no effect yet* are read and checked, and do nothing in this vers
 
 _EXAMPLE_HEAD: Final = """\
 # Every option of agentd.toml, with its default; where there is none, an example.
-# Written by `python -m agentd.config.reference` from the schema.
+# Written by `make docs` from the schema.
 #
 # A line that begins with "#" and a space is for readers. To set an option, take the "#" away
 # from its line and from the header above it. Durations: "250ms", "90s", "1h30m", "7d";
@@ -104,25 +98,3 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key} = {_value(item)}' for key, item in value.items())}}}"
     return tomli_w.dumps({"key": value}).partition(" = ")[2].rstrip("\n")
-
-
-def main(arguments: list[str]) -> int:
-    """Write both files, or with `--check` compare them; return the exit code."""
-    wanted = {Path("docs/config.md"): markdown(), Path("config.example.toml"): example()}
-    if "--check" not in arguments:
-        for path, text in wanted.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        return 0
-    stale = [
-        path
-        for path, text in wanted.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    for path in stale:
-        sys.stderr.write(f"{path}: not what the schema says; run `make docs`\n")
-    return 1 if stale else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -77,10 +77,12 @@ def read_bytes(path: Path) -> tuple[bytes, Ownership]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UnreadableError(f"cannot be read: {(reason or str(error)).lower()}") from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)  # before `open`, which has words of its own for a directory
+        what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise UnreadableError(f"cannot be read: {what}")
     with open(fd, "rb") as file:  # noqa: PTH123 - what was opened, not what has that name now
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("cannot be read: not a regular file")
         try:
             content = file.read(FILE_BYTES_MAX + 1)
         except OSError as error:

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from typing import Final
 
 # Comparing two names costs some microseconds: a file full of unknown names must not take minutes.
-COMPARISONS_MAX = 50_000
-NAME_LENGTH_MAX = 80
+COMPARISONS_MAX: Final = 50_000
+NAME_LENGTH_MAX: Final = 80
 
 
 class Suggestions:

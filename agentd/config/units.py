@@ -35,16 +35,6 @@ class MicroDollars(int):
     __slots__ = ()
 
 
-def plain(value: object) -> int:
-    """Return an integer with a unit as what it is on the wire and on disk: an integer.
-
-    An `enc_hook` of msgspec, which encodes no subclass of `int` by itself.
-    """
-    if isinstance(value, Milliseconds | Bytes | MicroDollars):
-        return int(value)
-    raise NotImplementedError(f"{type(value).__name__} is nothing to encode")
-
-
 def parse_duration(text: object) -> Milliseconds:
     """Read `"1h30m"`; anything else is a ValueError that says how one is written."""
     if not isinstance(text, str):

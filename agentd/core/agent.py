@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -144,6 +144,10 @@ class Agent:
             self.durable.state = state
             self.since_ms = now_ms
             self.transitions.append(Transition(now_ms, state, why))
+
+    def snapshot(self) -> Durable:
+        """A copy of what must last, for the store: the core will not touch it again."""
+        return replace(self.durable)
 
     def forget_run(self) -> None:
         """Drop what was true of the incarnation that is gone."""

@@ -75,7 +75,10 @@ def restore(turn: Turn, agent: Agent, fate: Fate) -> None:
     agent.awaiting = agent.durable.awaiting
     turn.touch(agent)
     if agent.config.external:
-        return  # nobody's process: it is judged by what is heard of it from now on
+        # Nobody's process. One that was heard of must not vanish behind a restart of ours.
+        if agent.state is not State.STOPPED:
+            agent.alive_at_ms = turn.now_ms + agent.config.heartbeat.interval_ms
+        return
     if fate.alive:
         _adopt(turn, agent, fate)
     elif agent.state in _WITH_PROCESS and (fate.ended or agent.state not in _MAY_BE_EMPTY):
@@ -104,12 +107,6 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
     elif agent.state is State.STOPPING:
         _take_up_stop(turn, agent)
         lifecycle.carry_out_stop(turn, agent)
-    elif agent.intent in (Intent.STOPPED, Intent.KILLED) and agent.state in _WITH_PROCESS:
-        # Its stop was promised, and waited for its dependants when that daemon ended.
-        reason = StopReason.USER_STOPPED
-        if agent.intent is Intent.KILLED:
-            reason = StopReason.USER_KILLED
-        turn.leaving[agent.name] = (reason, f"by {agent.durable.intent_by}")
     elif agent.state is State.PAUSED:
         agent.paused_at_ms = turn.now_ms
         turn.do(Freeze(agent.name, agent.incarnation))
@@ -118,6 +115,9 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
         after = After.AGAIN if agent.intent is Intent.UP else After.STAY
         agent.stop = Stop(StopReason.UNKNOWN, "left over", after, turn.now_ms, None)
         turn.do(KillTree(agent.name, agent.incarnation))
+    if agent.intent is Intent.STOPPED and agent.stop is None:
+        # Its stop was promised, and waited for its dependants when that daemon ended.
+        turn.leaving[agent.name] = (StopReason.USER_STOPPED, f"by {agent.durable.intent_by}")
 
 
 def _take_up_stop(turn: Turn, agent: Agent) -> None:

@@ -12,7 +12,6 @@ from agentd.core.agent import After, Agent
 from agentd.core.dependencies import blockers
 from agentd.core.effects import Signal
 from agentd.core.events import Requested
-from agentd.core.exits import SIGNALS
 from agentd.core.states import Intent, State, StopReason
 from agentd.core.turn import Turn
 
@@ -105,8 +104,9 @@ def pause(turn: Turn, agent: Agent, asked: Requested) -> str:
         return "is paused already"
     if agent.intent is not Intent.UP or agent.state is State.COMPLETED:
         shown = agent.state if agent.intent is Intent.UP else agent.intent
+        verb = "resume" if agent.intent is Intent.KILLED else "start"
         raise Conflict(
-            f'"{agent.name}" is {shown}; there is nothing to pause', f"agentctl start {agent.name}"
+            f'"{agent.name}" is {shown}; there is nothing to pause', f"agentctl {verb} {agent.name}"
         )
     pausing.pause(turn, agent, StopReason.USER_PAUSED, asked.who, asked.reason)
     return "paused"
@@ -115,10 +115,13 @@ def pause(turn: Turn, agent: Agent, asked: Requested) -> str:
 def resume(turn: Turn, agent: Agent, asked: Requested) -> str:
     """Let a paused or killed agent go on."""
     _refuse_external(agent)
+    down = agent.state in (State.STOPPED, State.ESCALATED) and not agent.awaiting
+    if agent.intent is Intent.STOPPED or (agent.intent is Intent.UP and down):
+        raise Conflict(
+            f'"{agent.name}" is {agent.state}, not paused', f"agentctl start {agent.name}"
+        )
     if agent.intent is Intent.UP:
         return "is neither paused nor killed"
-    if agent.intent is Intent.STOPPED:
-        raise Conflict(f'"{agent.name}" is stopped, not paused', f"agentctl start {agent.name}")
     if agent.has_process and agent.state is State.STOPPING:
         if agent.intent is Intent.KILLED:
             lifecycle.new_execution(turn, agent)
@@ -163,9 +166,8 @@ def reset(turn: Turn, agent: Agent, asked: Requested) -> str:
 
 def signal(turn: Turn, agent: Agent, asked: Requested) -> str:
     """Send a plain signal to the leader."""
+    _refuse_external(agent)
     name = str(asked.options.get("signal", ""))
-    if name not in SIGNALS.values() and name not in ("SIGCONT", "SIGSTOP", "SIGWINCH"):
-        raise Conflict(f"{name!r} is not a signal", "agentctl signal NAME SIGUSR1")
     if not agent.has_process:
         raise Conflict(f'"{agent.name}" has no process', f"agentctl start {agent.name}")
     turn.do(Signal(agent.name, agent.incarnation, name))
@@ -185,6 +187,7 @@ def _clear_escalation(agent: Agent) -> None:
 def _come_up(agent: Agent, asked: Requested) -> None:
     durable = agent.durable
     durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, asked.who, asked.reason
+    durable.forget_wish()
 
 
 def _told_start(turn: Turn, agent: Agent) -> str:
@@ -201,6 +204,13 @@ def _refuse_held_back(agent: Agent, verb: str) -> None:
             f"a {verb} would not bring it back",
             f"agentctl resume {agent.name}",
         )
+
+
+def passes_over(agent: Agent, asked: Requested) -> bool:
+    """Whether `all`, a glob or a tag chose an agent that is not ours to start or to stop."""
+    if asked.cmd in ("hold", "unhold", "reset"):
+        return False
+    return agent.config.external and agent.name not in asked.select
 
 
 def _refuse_external(agent: Agent) -> None:

@@ -66,7 +66,7 @@ class Deadlines:
     def earliest_ms(self) -> int | None:
         return self.heap[0][0] if self.heap else None
 
-    def due(self, now_ms: int) -> Iterator[str]:
+    def take_due(self, now_ms: int) -> Iterator[str]:
         """Take out, once each, the names of agents whose time may have come."""
         names: dict[str, None] = {}
         while self.heap and self.heap[0][0] <= now_ms:

@@ -1,24 +1,19 @@
 """Who waits for whom: starts in order, stops in the other, outages shown on the dependants."""
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 
+from agentd.core.agent import Agent, local_dependencies
 from agentd.core.states import Intent, State
 
-if TYPE_CHECKING:
-    from agentd.core.agent import Agent
 
-
-def blockers(agent: "Agent", fleet: "Mapping[str, Agent]") -> list[str]:
+def blockers(agent: Agent, fleet: Mapping[str, Agent]) -> list[str]:
     """Dependencies of it that are not ready; another host's agents are not judged here."""
     return [
-        name
-        for name in agent.config.depends_on
-        if "/" not in name and (name not in fleet or not fleet[name].is_ready)
+        name for name in local_dependencies(agent) if name not in fleet or not fleet[name].is_ready
     ]
 
 
-def outages(agent: "Agent", fleet: "Mapping[str, Agent]") -> list[str]:
+def outages(agent: Agent, fleet: Mapping[str, Agent]) -> list[str]:
     """Dependencies that are out, each with the reason of its last end where there is one."""
     told = []
     for name in blockers(agent, fleet):
@@ -27,12 +22,12 @@ def outages(agent: "Agent", fleet: "Mapping[str, Agent]") -> list[str]:
     return told
 
 
-def dependants(name: str, fleet: "Mapping[str, Agent]") -> "list[Agent]":
+def dependants(name: str, fleet: Mapping[str, Agent]) -> list[Agent]:
     """Agents that name it in `depends_on`."""
     return [agent for agent in fleet.values() if name in agent.config.depends_on]
 
 
-def may_stop(agent: "Agent", leaving: "Collection[str]", fleet: "Mapping[str, Agent]") -> bool:
+def may_stop(agent: Agent, leaving: Collection[str], fleet: Mapping[str, Agent]) -> bool:
     """Whether no dependant of it that is on its way down too still lives."""
     return not any(
         other.has_process and (other.name in leaving or other.stop is not None)
@@ -40,7 +35,7 @@ def may_stop(agent: "Agent", leaving: "Collection[str]", fleet: "Mapping[str, Ag
     )
 
 
-def is_due(agent: "Agent", fleet: "Mapping[str, Agent]") -> bool:
+def is_due(agent: Agent, fleet: Mapping[str, Agent]) -> bool:
     """Whether a start that was put off can be made now."""
     return (
         bool(agent.awaiting)

@@ -149,7 +149,8 @@ class Gap:
     """The daemon itself, or the whole host, stood still for so long: nobody's silence."""
 
     gap_ms: int
-    kind: Literal["stall", "suspend"]
+    kind: Literal["stall", "suspend", "lag"]
+    """`lag`: too short to be told, and nobody's silence all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,17 +240,8 @@ ProcessEvent = (
 )
 
 Event = (
-    Spawned
-    | SpawnFailed
-    | Exited
-    | TreeEmpty
-    | KillStuck
+    ProcessEvent
     | LinesReceived
-    | LinesDropped
-    | Sampled
-    | OomChild
-    | Froze
-    | Validated
     | Ticked
     | Gap
     | Requested

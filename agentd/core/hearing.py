@@ -1,12 +1,10 @@
 """What an agent says, taken in: telemetry, signs of life, readiness, parking."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from agentd.core import lifecycle, liveness, pausing
 from agentd.core.agent import EARLY_LINES_MAX, Agent, Presence
 from agentd.core.lines import Call, Heartbeat, Hello, Line, Notify, Status, Step
-from agentd.core.records import Durable
 from agentd.core.states import State, Trigger
 from agentd.core.turn import Turn
 
@@ -82,7 +80,7 @@ def _hear_step(agent: Agent, step: Step, now_ms: int) -> None:
 
 def _hear_notify(turn: Turn, agent: Agent, said: Notify) -> None:
     if said.status is not None:
-        agent.telemetry.said = agent.telemetry.step = said.status
+        agent.telemetry.step = said.status
     if said.stopping:
         agent.telemetry.status = Status.DRAINING
     if said.extend_ms is not None:
@@ -92,8 +90,3 @@ def _hear_notify(turn: Turn, agent: Agent, said: Notify) -> None:
         _hear_heartbeat(turn, agent, Heartbeat())
     if said.ready and agent.config.ready_by == "notify":
         lifecycle.on_ready(turn, agent, "READY=1")
-
-
-def snapshot(agent: Agent) -> Durable:
-    """A copy that the core will not touch again."""
-    return replace(agent.durable)

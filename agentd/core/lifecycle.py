@@ -10,8 +10,10 @@ from agentd.core.events import Spawned, SpawnFailed, Validated
 from agentd.core.states import TRANSITIONS, Intent, State, StopReason, Trigger
 from agentd.core.turn import WARNING, Turn
 
-# A host that is short of something is asked again after 1, 2, 4 … seconds, at most this.
+# A host that is short of something is asked again after 1, 2, 4 … seconds, at most 30.
+SHORTAGE_WAIT_MS_MIN: Final = 1_000
 SHORTAGE_WAIT_MS_MAX: Final = 30_000
+SHORTAGE_DOUBLINGS_MAX: Final = 10
 
 
 def want_start(turn: Turn, agent: Agent, cause: str, *, by_hand: bool = False) -> None:
@@ -123,7 +125,8 @@ def on_ready(turn: Turn, agent: Agent, by: str) -> None:
 def on_shortage(turn: Turn, agent: Agent, event: SpawnFailed) -> None:
     """The host could not spare a process; that is no failure of the agent."""
     agent.shortages += 1
-    wait_ms = min(SHORTAGE_WAIT_MS_MAX, 1_000 * 2 ** min(agent.shortages - 1, 10))
+    doublings = min(agent.shortages - 1, SHORTAGE_DOUBLINGS_MAX)
+    wait_ms = min(SHORTAGE_WAIT_MS_MAX, SHORTAGE_WAIT_MS_MIN * 2**doublings)
     agent.presence = Presence.NONE
     agent.shortage_until_ms = turn.now_ms + wait_ms
     turn.touch(agent)
@@ -131,7 +134,7 @@ def on_shortage(turn: Turn, agent: Agent, event: SpawnFailed) -> None:
         turn.journal(
             "agent.starting",
             agent,
-            f"the host cannot spare a process ({event.error}); trying again",
+            f"it can't be started now, which is tried again: {event.error}",
             severity=WARNING,
             alert=False,
         )

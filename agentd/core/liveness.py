@@ -23,7 +23,7 @@ def health_of(agent: Agent, now_ms: int) -> Health:
     if agent.intent is not Intent.UP:
         return Health.UNKNOWN
     if agent.config.external:
-        return _by_silence(agent, now_ms) if agent.beat_at_ms is not None else Health.UNKNOWN
+        return _of_external(agent, now_ms)
     if agent.state in (State.STARTING, State.COMPLETED) or agent.awaiting:
         return Health.UNKNOWN
     if not agent.has_process:
@@ -33,6 +33,14 @@ def health_of(agent: Agent, now_ms: int) -> Health:
     if not agent.config.heartbeat.required:
         return Health.HEALTHY
     return _by_silence(agent, now_ms)
+
+
+def _of_external(agent: Agent, now_ms: int) -> Health:
+    """Judge by silence alone; an old acquaintance that says nothing is missed, never praised."""
+    if agent.alive_at_ms is None:
+        return Health.UNKNOWN
+    found = _by_silence(agent, now_ms)
+    return Health.UNKNOWN if agent.beat_at_ms is None and found is Health.HEALTHY else found
 
 
 def _by_silence(agent: Agent, now_ms: int) -> Health:
@@ -62,7 +70,7 @@ def next_change_ms(agent: Agent, now_ms: int) -> int | None:
     if agent.intent is not Intent.UP:
         return None
     if agent.config.external:
-        if agent.beat_at_ms is None:
+        if agent.alive_at_ms is None:
             return None
     elif agent.state not in JUDGED or not agent.has_process or not agent.config.heartbeat.required:
         return None
@@ -100,14 +108,12 @@ def note_call(agent: Agent, call: Call, now_ms: int) -> None:
 
 def shift(agent: Agent, gap_ms: int, now_ms: int) -> None:
     """Time that was nobody's silence: everything that measures silence moves along with it."""
-    for name in ("alive_at_ms", "hold_until_ms", "healthy_since_ms"):
-        at_ms = getattr(agent, name)
-        if at_ms is not None:
-            setattr(
-                agent,
-                name,
-                min(now_ms, at_ms + gap_ms) if name != "hold_until_ms" else (at_ms + gap_ms),
-            )
+    if agent.alive_at_ms is not None:
+        agent.alive_at_ms = min(now_ms, agent.alive_at_ms + gap_ms)
+    if agent.healthy_since_ms is not None:
+        agent.healthy_since_ms = min(now_ms, agent.healthy_since_ms + gap_ms)
+    if agent.hold_until_ms is not None:
+        agent.hold_until_ms += gap_ms
     for call in agent.calls.values():
         call.until_ms += gap_ms
 

@@ -6,7 +6,7 @@ from agentd.core.dependencies import may_stop
 from agentd.core.effects import Control, Freeze, Signal, Thaw
 from agentd.core.events import Froze
 from agentd.core.states import Intent, State, StopReason, Trigger
-from agentd.core.turn import CRITICAL, WARNING, Turn
+from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
 
 
 def pause(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) -> None:
@@ -18,7 +18,7 @@ def pause(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str)
         "agent.paused",
         agent,
         f"paused by {who}" + (f": {evidence}" if evidence else ""),
-        severity=CRITICAL if by_policy else "info",
+        severity=CRITICAL if by_policy else INFO,
         reason=reason,
         alert=by_policy,
     )
@@ -51,6 +51,7 @@ def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
     durable = agent.durable
     was = agent.intent
     durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, who, why
+    durable.forget_wish()
     turn.touch(agent)
     if was is Intent.KILLED:
         lifecycle.new_execution(turn, agent)
@@ -88,7 +89,7 @@ def kill(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) 
         "agent.killed",
         agent,
         f"killed by {who}" + (f": {evidence}" if evidence else ""),
-        severity=CRITICAL if by_policy else "info",
+        severity=CRITICAL if by_policy else INFO,
         reason=reason,
         alert=by_policy,
     )
@@ -111,8 +112,9 @@ def bring_down(
         if not hard and not may_stop(agent, turn.leaving, turn.fleet):
             return
         turn.leaving.pop(agent.name, None)
+        afoot = agent.stop is not None
         lifecycle.begin_stop(turn, agent, reason, evidence, After.STAY)
-        if hard:
+        if hard and afoot:
             lifecycle.kill_tree(turn, agent)
         return
     turn.leaving.pop(agent.name, None)
@@ -141,7 +143,7 @@ def unpark(turn: Turn, agent: Agent) -> None:
     """The wait is over: a living process goes on, a dead one is started."""
     until_ms, agent.durable.parked_until_ms = agent.durable.parked_until_ms, None
     turn.touch(agent)
-    if agent.has_process:
+    if agent.has_process or agent.config.external:
         agent.move(Trigger.UNPARK, turn.now_ms, "no longer parked")
         if until_ms is not None and until_ms <= turn.now_ms:
             agent.alive_at_ms = turn.now_ms

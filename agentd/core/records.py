@@ -1,8 +1,12 @@
 """What must outlive the daemon, as plain data; the store keeps it, the core reads it back."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from agentd.core.states import Intent, State, StopReason
+
+# Reasons that say what an operator wanted, and nothing of how it went.
+_WISHES: Final = (StopReason.USER_PAUSED, StopReason.USER_STOPPED, StopReason.USER_KILLED)
 
 
 @dataclass(slots=True)
@@ -65,6 +69,14 @@ class Durable:
     failures_told: int = 0
     """Tasks that the agent itself reported as failed."""
     removed: bool = False
+
+    def forget_wish(self) -> None:
+        """Once it is wanted up, why it was down is history; what ended its run last stands."""
+        if self.reason in _WISHES:
+            last = self.last_exit
+            stands = last is not None and last.reason not in _WISHES
+            self.reason = last.reason if last is not None and stands else None
+            self.evidence = last.evidence if last is not None and stands else ""
 
 
 @dataclass(slots=True)

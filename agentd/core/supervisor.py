@@ -12,13 +12,13 @@ from agentd.config.schema import Config
 from agentd.core import boot, ends, hearing, lifecycle, pausing, reloading, verdicts, waiting
 from agentd.core import events as ev
 from agentd.core.agent import Agent
-from agentd.core.commands import COMMANDS, Conflict
+from agentd.core.commands import COMMANDS, Conflict, passes_over
 from agentd.core.deadlines import Deadlines
 from agentd.core.dependencies import is_due
 from agentd.core.effects import Effect, Exit, Persist, Reply
 from agentd.core.select import SelectError, select
 from agentd.core.states import State, StopReason
-from agentd.core.turn import WARNING, Turn
+from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
 from agentd.core.waiting import GOALS, WAITERS_MAX, Waiter
 
 # Counters are durable at least this often (FAULTS §4: five seconds).
@@ -95,7 +95,7 @@ class Supervisor:
                 self._close(turn, event)
             case ev.StorageChanged():
                 told = "works again" if event.ok else f"failed: {event.evidence}"
-                severity = "info" if event.ok else "critical"
+                severity = INFO if event.ok else CRITICAL
                 turn.journal("daemon.storage", None, f"storage {told}", severity=severity)
             case ev.ReaderLeft():
                 self.waiters.pop(event.request, None)
@@ -138,7 +138,7 @@ class Supervisor:
             ends.fail_start(turn, agent, StopReason.SPAWN_FAILED, event.error)
 
     def _tick(self, turn: Turn) -> None:
-        for name in self.deadlines.due(turn.now_ms):
+        for name in self.deadlines.take_due(turn.now_ms):
             agent = self.agents.get(name)
             if agent is None:
                 continue
@@ -150,7 +150,7 @@ class Supervisor:
             self.flush_at_ms = None
             for agent in self.unflushed.values():
                 if agent.name not in turn.touched and agent.name in self.agents:
-                    turn.do(Persist(agent.name, hearing.snapshot(agent), lazy=True))
+                    turn.do(Persist(agent.name, agent.snapshot(), lazy=True))
             self.unflushed.clear()
 
     def _request(self, turn: Turn, asked: ev.Requested) -> None:
@@ -175,7 +175,10 @@ class Supervisor:
             agent = self.agents[name]
             row: dict[str, object] = {"name": name}
             try:
-                row["message"] = command(turn, agent, asked)
+                if passes_over(agent, asked):
+                    row["message"], row["skipped"] = "is external: left alone", True
+                else:
+                    row["message"] = command(turn, agent, asked)
             except Conflict as conflict:
                 refused.append(conflict)
                 row["message"] = str(conflict)
@@ -189,7 +192,8 @@ class Supervisor:
             verdicts.judge(turn, agent)
             self.deadlines.arm(agent, turn.now_ms)
         if refused and len(refused) == len(names):
-            turn.do(Reply(asked.request, error=("conflict", str(refused[0]), refused[0].hint)))
+            why = "; ".join(str(conflict) for conflict in refused)
+            turn.do(Reply(asked.request, error=("conflict", why, refused[0].hint)))
         else:
             turn.do(Reply(asked.request, result={"agents": told}))
 
@@ -210,6 +214,8 @@ class Supervisor:
         for agent in self.agents.values():
             lifecycle.shift_after_gap(agent, gap.gap_ms, turn.now_ms)
             self.deadlines.arm(agent, turn.now_ms)
+        if gap.kind == "lag":
+            return
         turn.journal(
             "daemon.stalled",
             None,

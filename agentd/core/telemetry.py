@@ -28,14 +28,11 @@ class Telemetry:
     progress: float | None = None
     model: str | None = None
     sdk: str | None = None
-    said: str | None = None
-    """Free text of sd_notify STATUS=."""
     cycle_tokens: int | None = None
     called_tokens: int = 0
     """What the calls of the running cycle add up to."""
     called_micros: int = 0
     drop_told_at_ms: int | None = None
-    clock_skew_ms: int | None = None
     dropped: int = 0
     """Lines that never reached the core: over the rate, or dropped by the SDK."""
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
@@ -107,7 +104,7 @@ class Telemetry:
 
     def forget_work(self) -> None:
         """A new incarnation has no task, step or status until it says so."""
-        self.status = self.task = self.step = self.tool = self.progress = self.said = None
+        self.status = self.task = self.step = self.tool = self.progress = None
 
     def tokens_per_minute(self, now_ms: int) -> float | None:
         """Mean of the last `RATE_MINUTES` minutes, the running one included; None: none told."""

@@ -1,7 +1,7 @@
 """One step of the core: the moment, the fleet, and what is asked for so far."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from agentd.core.agent import Agent
@@ -70,7 +70,7 @@ class Turn:
     def finish(self) -> list[Effect]:
         """All effects: first what must be durable, then the deeds in their order."""
         snapshots: list[Effect] = [
-            Persist(name, replace(agent.durable))
+            Persist(name, agent.snapshot())
             for name, agent in self.touched.items()
             if not agent.durable.removed
         ]

@@ -59,6 +59,8 @@ def _silence(agent: Agent, now_ms: int) -> str:
     """One line of evidence: how long, what was expected, what it was doing."""
     silent_ms = liveness.silence_ms(agent, now_ms)
     since = f"silent for {_rounded(silent_ms)}" if silent_ms is not None else "never heard of"
+    if silent_ms is None and agent.config.external and agent.durable.heartbeats:
+        since = "not heard of since agentd started"
     interval = format_duration(agent.config.heartbeat.interval_ms)
     parts = [f"{since} (a heartbeat is expected every {interval})"]
     telemetry = agent.telemetry

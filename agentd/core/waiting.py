@@ -1,17 +1,21 @@
 """Whoever waits for agents to be ready, healthy or stopped, and is answered once."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from agentd.core import liveness
 from agentd.core.agent import Agent
+from agentd.core.dependencies import blockers
 from agentd.core.effects import Reply
 from agentd.core.states import Health, Intent, State
 from agentd.core.turn import Turn
 
-GOALS = ("ready", "healthy", "stopped", "paused")
-WAITERS_MAX = 256
+Goal = Literal["ready", "healthy", "stopped", "paused"]
+GOALS: Final[tuple[str, ...]] = get_args(Goal)
+WAITERS_MAX: Final = 256
 # From these nothing comes up by itself, so waiting on would be in vain.
-_DEAD_ENDS = (State.ESCALATED, State.PAUSED)
+_DEAD_ENDS: Final = (State.ESCALATED, State.PAUSED)
 
 
 @dataclass(slots=True)
@@ -22,11 +26,12 @@ class Waiter:
     names: list[str]
     goal: str
     until_ms: int
-    missed: dict[str, str] = field(default_factory=dict)
 
 
 def judge(agent: Agent, goal: str, now_ms: int) -> tuple[bool, str]:
     """Return (met, why it never will be): an empty reason means that it may still come."""
+    if agent.config.external:
+        return _judge_external(agent, goal, now_ms)
     if goal == "stopped":
         return (not agent.has_process and agent.state is not State.STARTING, "")
     if goal == "paused":
@@ -47,9 +52,27 @@ def judge(agent: Agent, goal: str, now_ms: int) -> tuple[bool, str]:
     return (False, "")
 
 
+def _judge_external(agent: Agent, goal: str, now_ms: int) -> tuple[bool, str]:
+    """Of an external agent only what it says is known: it may be heard of at any time."""
+    if goal == "ready":
+        return (agent.state is State.RUNNING, "")
+    if goal == "healthy":
+        return (liveness.health_of(agent, now_ms) is Health.HEALTHY, "")
+    heard = agent.state is not State.STOPPED
+    return (goal == "stopped" and not heard, f"is external: agentd cannot tell that it is {goal}")
+
+
 def _told(agent: Agent) -> str:
-    reason = f": {agent.durable.reason}" if agent.durable.reason else ""
-    return f"is {agent.state}{reason}"
+    durable = agent.durable
+    state = "in cooldown" if agent.state is State.COOLDOWN else agent.state.value
+    why = ", ".join(part for part in (durable.reason, durable.evidence) if part)
+    return f"is {state}: {why}" if why else f"is {state}"
+
+
+def _told_late(agent: Agent, fleet: Mapping[str, Agent]) -> str:
+    blocked_by = blockers(agent, fleet) if agent.awaiting else []
+    waits = f", waits for {', '.join(blocked_by)}" if blocked_by else ""
+    return f'"{agent.name}" is still {agent.state}{waits}'
 
 
 def settle(turn: Turn, waiters: dict[str, Waiter]) -> None:
@@ -77,7 +100,8 @@ def _answer(
         hint = f"agentctl status {next(iter(failed))}"
         return Reply(waiter.request, error=("conflict", told, hint))
     if open_names:
-        told = f"{', '.join(open_names)}: not {waiter.goal} in time"
+        late = "; ".join(_told_late(turn.fleet[name], turn.fleet) for name in open_names)
+        told = f"not {waiter.goal} in time: {late}"
         hint = f"agentctl status {open_names[0]}"
         return Reply(waiter.request, error=("timeout", told, hint))
     agents = [

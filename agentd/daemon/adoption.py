@@ -7,12 +7,15 @@ and reported. How a process ended is told by a pidfd that outlived the daemon, o
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from agentd.daemon import pidfds, procfs
 from agentd.daemon.pidfds import UNSEEN, Ending, Identity
-from agentd.daemon.sweep import incarnation_of
+from agentd.daemon.sweep import TOKEN_VARIABLE, incarnation_of
 from agentd.store.rows import SpawnRow
+
+# What a start leaves in the environment: the incarnation's id, the agent's name, our socket.
+_MARKS: Final = (TOKEN_VARIABLE, b"AGENTD_AGENT", b"AGENTD_SOCKET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,21 @@ def _by_pidfd(row: SpawnRow, pidfd: int) -> Found:
     ending = _ending(pidfd)
     if ending is None:
         identity = pidfds.identify(row.pid, pidfd)
-        if identity is not None and identity.start_time == row.start_time:
+        if identity is not None and _is_recorded(row, identity):
             return Found("alive", f"pid {row.pid}, by its pidfd", identity, pidfd)
         ending = UNSEEN
     os.close(pidfd)
     return Found("gone", f"pid {row.pid} ended while no daemon watched", ending=ending)
+
+
+def _is_recorded(row: SpawnRow, identity: Identity) -> bool:
+    """Whether this is the recorded process, by what is unique for a boot if there is any.
+
+    A start time is not, and is shown differently in another time namespace.
+    """
+    if row.pidfd_inode and identity.inode:
+        return row.pidfd_inode == identity.inode
+    return row.start_time == identity.start_time
 
 
 def _ending(pidfd: int) -> Ending | None:
@@ -80,15 +93,15 @@ def _identify(row: SpawnRow, pidfd: int) -> Found:
     """Judge the process that has the recorded pid now."""
     stat = procfs.stat_of(row.pid)
     inode = pidfds.inode_of(pidfd)
-    if stat is None or stat.start_time != row.start_time:
+    if stat is None:
+        return Found("gone", f"pid {row.pid} is gone; nobody saw how it ended")
+    identity = Identity(row.pid, stat.start_time, inode)
+    if not _is_recorded(row, identity):
         return Found("gone", f"pid {row.pid} belongs to another process now")
-    if row.pidfd_inode and inode and row.pidfd_inode != inode:
-        return Found("gone", f"pid {row.pid} belongs to another process now (pidfd inode)")
     if stat.dead:
         return Found("gone", f"pid {row.pid} is a zombie", ending=_ending(pidfd) or UNSEEN)
-    identity = Identity(row.pid, stat.start_time, inode)
     if row.pidfd_inode and inode:
-        return Found("alive", f"pid {row.pid}, same start time and pidfd inode", identity, pidfd)
+        return Found("alive", f"pid {row.pid}, same pidfd inode", identity, pidfd)
     # Pid and start time alone are no identity: its group or its token must speak for it.
     if row.cgroup and procfs.cgroup_of(row.pid) == row.cgroup:
         return Found("alive", f"pid {row.pid}, same start time and cgroup", identity, pidfd)
@@ -104,30 +117,34 @@ class Stray:
     pid: int
     start_time: int
     incarnation_id: str
+    agent: str
     leads: bool
     """Whether no other process of that incarnation is its ancestor."""
 
 
-async def scan(incarnation_ids: Collection[str]) -> list[Stray]:
+async def scan(incarnation_ids: Collection[str], socket: str = "") -> list[Stray]:
     """Return every living process that was exec'ed with one of these ids in its environment.
 
     This finds the child of a daemon that died between its fork and the record of its pid.
+    With `socket`, those whose environment names that socket of ours come with them, whatever
+    their id: the children of a daemon that could not record anything at all.
     """
     census = await procfs.census()
-    owners = {
-        stat.pid: owner
-        for stat in census.stats.values()
-        if not stat.dead and (owner := incarnation_of(stat.pid)) in incarnation_ids
-    }
+    owners: dict[int, tuple[str, str]] = {}
+    for stat in census.stats.values():
+        environ = {} if stat.dead else procfs.environ(stat.pid) or {}
+        owner, agent, named = (environ.get(name, b"").decode(errors="replace") for name in _MARKS)
+        if owner and (owner in incarnation_ids or (socket and named == socket)):
+            owners[stat.pid] = owner, agent
     return [
         Stray(
             pid,
             census.stats[pid].start_time,
             owner,
-            leads=owners.get(census.stats[pid].ppid) != owner,
+            agent,
+            leads=owners.get(census.stats[pid].ppid, ("", ""))[0] != owner,
         )
-        for pid, owner in owners.items()
-        if owner is not None
+        for pid, (owner, agent) in owners.items()
     ]
 
 

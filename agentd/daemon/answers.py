@@ -4,7 +4,7 @@ The documents are those of CONTRACT 6.1. What comes from a disk is read in a thr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from agentd import __version__
 from agentd.config.masking import show
 from agentd.core.select import select
 from agentd.core.supervisor import Supervisor
-from agentd.daemon.clock import boottime_ms, wall_ms
+from agentd.daemon.clock import Calendar
 from agentd.daemon.facts import Facts
 from agentd.daemon.followers import Event, Followers, Wanted
 from agentd.daemon.followers import Stream as EventStream
@@ -75,6 +75,7 @@ class Answers:
     reloader: Reloader
     offload: Offload
     logs: Logs
+    calendar: Calendar = field(default_factory=Calendar)
 
     async def answer(self, command: Command, *, viewer: bool) -> Mapping[str, object]:
         """Return the document asked for.
@@ -106,11 +107,12 @@ class Answers:
         names = self._names(args)
         if not args.get("all") and not args.get("select"):
             names = [name for name in names if not name.startswith(INTERNAL_PREFIX)]
+        now_ms, wall_ms = self.calendar.now()
         return status_document(
             self.supervisor.agents,
             names,
-            now_ms=boottime_ms(),
-            wall_ms=wall_ms(),
+            now_ms=now_ms,
+            wall_ms=wall_ms,
             daemon=self.facts.block(),
             host=self.host,
         )
@@ -161,6 +163,7 @@ class Answers:
             since_ms=since_ms,
             grep=args.get("grep") or None,
             raw=bool(args.get("raw")),
+            offsets=args.get("from") or {},
         )
 
     def _names(self, args: Args) -> list[str]:

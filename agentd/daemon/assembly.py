@@ -17,6 +17,7 @@ from typing import Any
 from agentd.config.agent import AgentConfig
 from agentd.config.diff import Plan
 from agentd.config.loaded import Loaded
+from agentd.config.masking import secrets_of
 from agentd.config.places import Places
 from agentd.core.events import Event, Fate, StorageChanged
 from agentd.core.records import Record
@@ -71,7 +72,7 @@ class Givens:
     handover: Handover | None
     manager: Systemd
     kept_pidfds: Mapping[str, int]
-    """Descriptors that the service manager kept beyond our death, by incarnation id."""
+    """Descriptors that the service manager kept beyond our end, by incarnation id."""
 
 
 class Assembly:
@@ -209,7 +210,8 @@ class Assembly:
         return "" if health == "ok" else health.removeprefix("degraded: ")
 
     def describe(self, loaded: Loaded) -> None:
-        """Say what this config means for isolation, and what of it has no effect."""
+        """Say what this config means for isolation and secrets, and what of it has no effect."""
+        self.logs.secrets = tuple(secret.encode() for secret in secrets_of(loaded))
         cgroups = isinstance(self.forest, CgroupForest)
         self.facts.isolation = isolation_of(loaded.config, cgroups=cgroups)
         self.facts.notices = tuple(dict.fromkeys(notice.key for notice in loaded.notices))

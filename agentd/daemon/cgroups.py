@@ -135,10 +135,6 @@ class CgroupTree:
     def oom_kills(self) -> int | None:
         return counters(self.directory / "memory.events").get("oom_kill")
 
-    def pids_refused(self) -> int:
-        """Return how many forks `pids.max` refused."""
-        return counters(self.directory / "pids.events").get("max", 0)
-
     def remove(self) -> None:
         """Remove the leaf; one that is busy for a moment more is left to the next start."""
         for name in ("cgroup.events", "memory.events"):

@@ -10,6 +10,9 @@ from typing import Final
 
 _NS_PER_MS: Final = 1_000_000
 
+# So far a clock may drift, as one that is disciplined does all the time, before it was set.
+DRIFT_MS_MAX: Final = 50
+
 # The two clocks are read one after the other: a difference this small is rounding.
 SUSPEND_MS_MIN: Final = 100
 
@@ -27,6 +30,25 @@ def monotonic_ms() -> int:
 def wall_ms() -> int:
     """CLOCK_REALTIME since 1970, which may jump; never compared, only shown and stored."""
     return time.time_ns() // _NS_PER_MS
+
+
+@dataclass(slots=True)
+class Calendar:
+    """Says what time it is on both clocks at once, BOOTTIME and wall.
+
+    Their distance is kept as it was first seen until it has really changed (somebody set the
+    clock), so that a moment of the past is shown with the same wall time whenever asked for.
+    """
+
+    _distance_ms: int | None = None
+
+    def now(self) -> tuple[int, int]:
+        """Return milliseconds of BOOTTIME, and since 1970."""
+        now_ms = boottime_ms()
+        distance_ms = wall_ms() - now_ms
+        if self._distance_ms is None or abs(distance_ms - self._distance_ms) > DRIFT_MS_MAX:
+            self._distance_ms = distance_ms
+        return now_ms, now_ms + self._distance_ms
 
 
 def _suspended_total_ms() -> int:

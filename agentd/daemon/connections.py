@@ -90,7 +90,7 @@ class Connection:
         """Wait until most of what was sent is read, or the peer is gone."""
         await self._outbox.drained()
 
-    def sink_to_agent(self) -> None:
+    def become_agent(self) -> None:
         """Be an agent's connection from now on, whatever it was before."""
         self.peer = replace(self.peer, role=Role.AGENT)
 

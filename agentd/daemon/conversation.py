@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from agentd.core.lines import Call, Heartbeat, Line, Request
 from agentd.daemon.exchange import Exchange
+from agentd.daemon.followers import FOLLOWERS_MAX
 from agentd.daemon.log import log
 from agentd.daemon.peers import RANK, Role
 from agentd.daemon.rates import Bucket
 from agentd.daemon.refusals import Refusal
 from agentd.daemon.registry import Incarnation
 from agentd.daemon.replays import Verdict
-from agentd.daemon.visitors import FOLLOWERS_MAX
 from agentd.wire import replies
 from agentd.wire.commands import Command, decode_command
 from agentd.wire.limits import LineId
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agentd.daemon.hall import Hall
 
 WHO: Final = "nobody knows who speaks here: send your AGENTD_TOKEN as `token`"
+WHO_HINT: Final = "agentd puts AGENTD_TOKEN into the environment of what it starts"
 STRANGER: Final = "you may not use agentd here"
 ENDED: Final = "this incarnation has ended; its lines don't count any more"
 
@@ -213,7 +214,7 @@ class Conversation:
             self._connection.send(replies.failed(said.id, "too_busy", refused))
             self._connection.finish()
             return False
-        self._connection.sink_to_agent()
+        self._connection.become_agent()
         self._open_turn(found)
         return True
 
@@ -221,7 +222,8 @@ class Conversation:
         """Refuse a line; `kind` makes it a matter of security."""
         self._hall.counters.lines_refused += 1
         if line_id is not None or self._is_stranger:
-            self._replies.append(replies.failed(line_id, "forbidden", told))
+            hint = WHO_HINT if told is WHO else ""
+            self._replies.append(replies.failed(line_id, "forbidden", told, hint))
         if kind:
             self._tell_refusal(kind, told)
         self._let_go_of_stranger()
@@ -340,4 +342,6 @@ def hint_of(code: str) -> str:
     """Return what to do about a command that was refused."""
     if code == "forbidden":
         return "run it as root, as the daemon's user, or as a member of its operator group"
+    if code == "unknown_command":
+        return "agentctl --help lists what this version has"
     return "try again in a moment" if code == "too_busy" else ""

@@ -11,7 +11,7 @@ name `agentd-gate` never was the agent, and an agent that exits with 127 has ano
 
 import errno
 import os
-import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.config.agent import AgentConfig
+from agentd.config.argv import argv
 from agentd.daemon import host as hosts
 from agentd.daemon import limits, persons, pidfds, procfs, programs
 from agentd.daemon.programs import SpawnError
@@ -118,7 +119,7 @@ def install_gate(directory: Path) -> str:
 def words(command: str | Sequence[str]) -> tuple[str, ...]:
     """Return the command as a list; a string is split as a shell would, and never run by one."""
     try:
-        return tuple(shlex.split(command) if isinstance(command, str) else command)
+        return tuple(argv(command if isinstance(command, str) else list(command)))
     except ValueError as error:
         raise SpawnError(errno.EINVAL, "command", f"{error} in it") from None
 
@@ -182,7 +183,7 @@ def launch(made: Plan, gate: str, host: hosts.Host, enter: Callable[[int], None]
         return Gated(identity, pidfd, gate_fd, (GATE_NAME, *_names(prefix)))
     except (SpawnError, OSError) as error:
         os.close(gate_fd)
-        pidfds.send(pidfd, 9)
+        pidfds.send(pidfd, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(pidfd)
         if isinstance(error, SpawnError):

@@ -9,29 +9,27 @@ import json
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from agentd.config.diff import Plan
 from agentd.config.loaded import Loaded
-from agentd.core import hearing
 from agentd.core.effects import Persist
 from agentd.core.events import Fate, ShutdownAsked, Started, Ticked
 from agentd.core.records import Record
 from agentd.daemon import externals
-from agentd.daemon.access import access_of
+from agentd.daemon.access import access_of, mode_of
 from agentd.daemon.assembly import Assembly
 from agentd.daemon.cgroups import CgroupForest
 from agentd.daemon.clock import boottime_ms, wall_ms
 from agentd.daemon.handover import Handover, image_exists
 from agentd.daemon.log import log
 from agentd.daemon.offload import TooBusy
-from agentd.daemon.recovery import Recorded, Recovery, rebuilt
+from agentd.daemon.recovery import Recorded, Recovery
 from agentd.daemon.registry import Incarnation
 from agentd.daemon.reload import InvalidConfig
 from agentd.daemon.requests import Asked
-from agentd.daemon.watch import ConfigWatch
+from agentd.daemon.watch import ConfigWatch, watched
 from agentd.store.retention import Bounds
 
 STATUS_EVERY_TICKS: Final = 5
@@ -69,8 +67,7 @@ class Life:
         parts.loop.each_tick(self._tick)
         parts.server.start()
         parts.loop.start()
-        if config.daemon.watch:
-            self._begin_watch()
+        self._watch_files(parts.reloader.loaded)
         manager.ready()
         log.info(
             "daemon.ready",
@@ -89,15 +86,22 @@ class Life:
         )
         if parts.store.rebuilt:
             self._tell_rebuilt()
-            recorded = await self._with_the_living(recorded)
         forest = parts.forest
         populated = forest.populated() if isinstance(forest, CgroupForest) else {}
         host, processes = parts.givens.host, parts.processes
-        recovery = Recovery(recorded, host.boot_id, processes, parts.config_of, self._welcome)
-        await recovery.look(populated)
+        recovery = Recovery(
+            recorded,
+            host.boot_id,
+            processes,
+            parts.config_of,
+            self._welcome,
+            str(parts.givens.places.socket),
+        )
+        loaded = parts.reloader.loaded
+        await recovery.look(loaded.broken | loaded.config.agents.keys(), populated)
         # Between the adoptions and the event that tells of them nothing may happen.
         self._recovery = recovery
-        self._unclaimed = set(recorded.durables) & parts.reloader.loaded.broken
+        self._unclaimed = set(recorded.durables) & loaded.broken
         for name in self._unclaimed:
             log.error("agent.unclaimed", agent=name, why="its config is wrong; left as it is")
         found = recovery.adopt(recorded.durables.keys() - self._unclaimed)
@@ -110,22 +114,18 @@ class Life:
         self._give_back(recorded)
 
     def _give_back(self, recorded: Recorded) -> None:
-        """Let the service manager drop what it kept of incarnations that are over."""
-        alive = {incarnation.id for incarnation in self._parts.registry}
-        claimed = {row.incarnation_id for row in recorded.spawns.values()}
+        """Let the service manager drop what it kept of incarnations that are over.
+
+        After a re-exec it has handed us nothing, and still keeps what it kept.
+        """
+        claimed = {row.incarnation_id: name for name, row in recorded.spawns.items()}
         for incarnation_id, fd in recorded.kept_pidfds.items():
             if incarnation_id not in claimed:
                 os.close(fd)  # of the others, recovery has taken charge
-            if incarnation_id not in alive:
-                self._parts.givens.manager.drop_fd(incarnation_id)
-
-    async def _with_the_living(self, recorded: Recorded) -> Recorded:
-        """Add what only the processes themselves still know."""
-        parts = self._parts
-        socket = str(parts.givens.places.socket)
-        more = await rebuilt(parts.reloader.loaded.config.agents, socket, recorded.durables)
-        durables = {**more.durables, **recorded.durables}
-        return replace(recorded, durables=durables)
+        alive = {incarnation.id for incarnation in self._parts.registry}
+        alive |= {one for one, agent in claimed.items() if agent in self._unclaimed}
+        for incarnation_id in (recorded.kept_pidfds.keys() | claimed.keys()) - alive:
+            self._parts.givens.manager.drop_fd(incarnation_id)
 
     def _tell_rebuilt(self) -> None:
         store = self._parts.store
@@ -165,7 +165,7 @@ class Life:
         elif number is signal.SIGHUP:
             self._begin_reload("SIGHUP", remove=True)
         elif number is signal.SIGUSR2:
-            self._reexec("SIGUSR2")
+            self._begin_reexec("SIGUSR2")
 
     def _shut_down(self, who: str) -> None:
         if self._stopping:
@@ -186,17 +186,37 @@ class Life:
             manager.status(f"{len(agents)} agents, {alive} alive")
         self._ticks += 1
 
-    def _begin_watch(self) -> None:
-        parts = self._parts
-        files = [*parts.reloader.loaded.files, parts.givens.places.config_file]
-        places = list(dict.fromkeys([*files, parts.givens.places.agents_dir]))
+    def _watch_files(self, loaded: Loaded) -> bool:
+        """Watch the files that this config was read from, if it says so; True: other ones now.
+
+        Whoever watches the right ones goes on: a reload that somebody asked for is followed
+        by one of the watch, which finds nothing to do.
+        """
+        parts, main = self._parts, self._parts.givens.places.config_file
+        wanted = watched(loaded, main) if loaded.config.daemon.watch else []
+        if self._watch is not None:
+            if self._watch.places == wanted:
+                return False
+            self._watch.stop()
+            self._watch = None
+        if not wanted:
+            return False
         reload = partial(self._begin_reload, "the watch", remove=False)
 
         def changed() -> None:  # in the watching thread
             parts.aio.call_soon_threadsafe(reload)
 
-        self._watch = ConfigWatch(places, changed)
+        self._watch = ConfigWatch(wanted, changed)
         self._watch.start()
+        return True
+
+    def _admit(self, loaded: Loaded) -> None:
+        """Let in whom this config lets in; the socket may have another mode under it."""
+        access = access_of(loaded.config, self._parts.givens.places.socket)
+        try:
+            self._parts.server.admit(access, mode_of(access))
+        except OSError as error:
+            log.error("socket.mode", error=error, hint="it takes a restart of agentd")
 
     def _begin_reload(self, who: str, *, remove: bool) -> None:
         """Reload with nobody waiting for the plan."""
@@ -223,9 +243,23 @@ class Life:
         return {"stopping": True}
 
     async def _asked_reexec(self, asked: Asked) -> Mapping[str, object]:
+        await self._parts.reloader.check()
         # The answer first: the connection doesn't outlive the exec.
         self._parts.aio.call_soon(self._reexec, asked.who)
         return {"reexec": True}
+
+    def _begin_reexec(self, who: str) -> None:
+        """Re-exec with nobody waiting for an answer."""
+
+        async def work() -> None:
+            try:
+                await self._parts.reloader.check()
+            except (InvalidConfig, TooBusy, OSError) as error:
+                log.error("daemon.reexec", asked_by=who, why=f"it would not start again: {error}")
+            else:
+                self._reexec(who)
+
+        self._keep(self._parts.aio.create_task(work()))
 
     def _reexec(self, who: str) -> None:
         if not image_exists():
@@ -240,12 +274,17 @@ class Life:
         parts, daemon = self._parts, loaded.config.daemon
         log.level = daemon.log_level
         parts.hall.visitors.config = daemon
-        parts.server.access = access_of(loaded.config, parts.givens.places.socket)
+        self._admit(loaded)
         parts.store.set_bounds(Bounds(daemon.history_days, daemon.history_max_bytes))
         externals.register(parts.registry, loaded.config.agents)
         parts.describe(loaded)
-        if self._watch is not None:
-            self._watch.seen()
+        for change in plan.applied:
+            agent = loaded.config.agents[change.agent]
+            parts.processes.apply(change.agent, agent)
+            parts.logs.bound(change.agent, agent.logs.max_size_bytes)
+        if self._watch_files(loaded):
+            # For what was edited between that reading and this moment.
+            self._begin_reload("the watch", remove=False)
         claimed = self._unclaimed & set(plan.added)
         self._unclaimed -= claimed
         assert self._recovery is not None
@@ -285,7 +324,7 @@ class Life:
     def _flush_counters(self) -> None:
         """Keep what agents said since their counters were last written."""
         agents = list(self._parts.supervisor.unflushed.values())
-        snapshots = [Persist(one.name, hearing.snapshot(one), lazy=True) for one in agents]
+        snapshots = [Persist(one.name, one.snapshot(), lazy=True) for one in agents]
         if snapshots:
             self._parts.performer.perform(Ticked(), snapshots)
 

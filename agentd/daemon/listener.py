@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PATH_BYTES_MAX: Final = 100
+from agentd.config.checks import SOCKET_BYTES_MAX
+
 BACKLOG: Final = 128
 
 USER_MODE: Final = 0o600
@@ -55,10 +56,12 @@ class Listener:
         `ListenError`: the directory or what stands in the way isn't ours, or somebody else
         listens there. Nothing that is not ours is touched.
         """
-        if len(os.fsencode(path)) > PATH_BYTES_MAX:
-            raise ListenError(f"{path}: longer than {PATH_BYTES_MAX} bytes, too long for a socket")
+        if len(os.fsencode(path)) > SOCKET_BYTES_MAX:
+            raise ListenError(
+                f"{path}: longer than {SOCKET_BYTES_MAX} bytes, too long for a socket"
+            )
         with contextlib.ExitStack() as undo:
-            directory_fd = _open_directory(path.parent, mode)
+            directory_fd = _open_directory(path.parent)
             undo.callback(os.close, directory_fd)
             lock_fd = _lock(path, directory_fd)
             undo.callback(os.close, lock_fd)
@@ -76,7 +79,11 @@ class Listener:
             os.set_inheritable(fd, False)
         sock = socket.socket(fileno=sock_fd)
         sock.setblocking(False)
-        return cls(sock, path, _open_directory(path.parent, USER_MODE), lock_fd)
+        return cls(sock, path, _open_directory(path.parent), lock_fd)
+
+    def admit(self, mode: int, gid: int | None) -> None:
+        """Let others connect from now on; OSError: the socket is not in its place any more."""
+        _open_up(self.path.name, self.directory_fd, mode, gid)
 
     def close(self) -> None:
         """Stop listening and take the name away, if it is still ours."""
@@ -89,13 +96,16 @@ class Listener:
         os.close(self.lock_fd)
 
 
-def _open_directory(directory: Path, mode: int) -> int:
-    """Open the directory, made where it is missing; it must be ours and nobody else's to write."""
+def _open_directory(directory: Path) -> int:
+    """Open the directory, made where it is missing; it must be ours and nobody else's to write.
+
+    One that root makes can be searched by everybody: an agent with a user of its own may come
+    with any reload, and who may connect is the socket's own mode.
+    """
     try:
         if not directory.exists():
-            wanted = 0o755 if mode & 0o066 else 0o700
             directory.mkdir(mode=0o700, parents=True)
-            directory.chmod(wanted)  # whatever the umask
+            directory.chmod(0o755 if os.geteuid() == 0 else 0o700)  # whatever the umask
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EEXIST):
@@ -155,9 +165,17 @@ def _bind(sock: socket.socket, path: Path, directory_fd: int, mode: int, gid: in
     try:
         os.fchmod(sock.fileno(), 0o600)
         sock.bind(os.fspath(path))
-        if gid is not None and mode & 0o060:
-            os.chown(path.name, -1, gid, dir_fd=directory_fd, follow_symlinks=False)
-        os.chmod(path.name, mode, dir_fd=directory_fd)
+        _open_up(path.name, directory_fd, mode, gid)
         sock.listen(BACKLOG)
     except OSError as error:
         raise ListenError(f"{path}: {error.strerror}") from None
+
+
+def _open_up(name: str, directory_fd: int, mode: int, gid: int | None) -> None:
+    """Set the group, then the mode; in a directory of ours nobody else can replace it between."""
+    there = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    if not stat.S_ISSOCK(there.st_mode):
+        raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), name)
+    if gid is not None and mode & 0o060:
+        os.chown(name, -1, gid, dir_fd=directory_fd, follow_symlinks=False)
+    os.chmod(name, mode, dir_fd=directory_fd)

@@ -5,8 +5,8 @@ second; nothing is read from disk, and no thread is bothered, until it has grown
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -28,6 +28,8 @@ class LogsWanted:
     since_ms: int | None = None
     grep: str | None = None
     raw: bool = False
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    """Where a follower that was cut off goes on, by agent."""
 
 
 @dataclass(slots=True)
@@ -49,9 +51,10 @@ async def follow_logs(logs: Logs, wanted: LogsWanted, stream: Stream, offload: O
         moved = False
         for tail in tails:
             if _has_news(logs, tail, raw=wanted.raw):
-                for line in await offload.run(partial(_read, tail, wanted)):
+                for line, offset in await offload.run(partial(_read, tail, wanted)):
                     moved = True
-                    stream.emit({"log": {"agent": tail.agent, "line": line}})
+                    told = {"agent": tail.agent, "line": line, "offset": offset}
+                    stream.emit({"log": told})
                 await stream.drained()
         if not moved:
             await asyncio.sleep(LOOK_S)
@@ -67,14 +70,24 @@ def _has_news(logs: Logs, tail: _Tail, *, raw: bool) -> bool:
     return tail.position is None or tail.reader.log.end() > tail.position
 
 
-def _read(tail: _Tail, wanted: LogsWanted) -> list[str]:
-    """Read on from where it stands; runs in a thread."""
-    assert tail.reader is not None
+def _read(tail: _Tail, wanted: LogsWanted) -> list[tuple[str, int]]:
+    """Read on from where it stands: lines, each with the offset behind it. Runs in a thread."""
+    reader = tail.reader
+    assert reader is not None
     if tail.position is None:
-        tail.position = tail.reader.follow_from(wanted.lines, wanted.since_ms)
-    page = tail.reader.next_page(tail.position)
+        tail.position = _begin(reader, wanted, wanted.offsets.get(tail.agent))
+    page = reader.next_page(tail.position)
     tail.position = page.position
     if not page.lines:
         return []
+    behind = [*(line.position for line in page.lines[1:]), page.position]
     with matcher(wanted.grep) as matching:
-        return tail.reader.texts(page.lines, matching)
+        texts = reader.matching(page.lines, matching)
+    return [(text, end) for text, end in zip(texts, behind, strict=True) if text is not None]
+
+
+def _begin(reader: LogReader, wanted: LogsWanted, offset: int | None) -> int:
+    """Return where a follower begins; a log may have been emptied since it was told an offset."""
+    if offset is not None:
+        return max(0, min(offset, reader.log.end()))
+    return reader.follow_from(wanted.lines, wanted.since_ms)

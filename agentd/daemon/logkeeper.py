@@ -66,6 +66,8 @@ class Logs:
         self._failed: dict[str, str] = {}
         self._full_at_s: float | None = None
         self._full = False
+        self.secrets: tuple[bytes, ...] = ()
+        """Values that no reader of a log is shown; replaced when the configuration changes."""
         self.dropped_bytes = 0
         """Bytes trimmed from all logs since the daemon started."""
         self._closing = threading.Event()
@@ -107,6 +109,13 @@ class Logs:
                 file.max_size_bytes = max_size_bytes
             return file
 
+    def bound(self, agent: str, max_size_bytes: int) -> None:
+        """Let another bound apply to a log from now on; one that isn't open gets it when it is."""
+        with self._changing:
+            file = self._files.get(agent)
+            if file is not None:
+                file.max_size_bytes = max_size_bytes
+
     def forget(self, agent: str) -> None:
         """Stop watching the log of an agent that was removed; the file stays."""
         with self._changing:
@@ -135,7 +144,7 @@ class Logs:
         with contextlib.suppress(FileNotFoundError):
             if agent not in self._files:
                 os.stat(f"{agent}.log", dir_fd=self._dir_fd, follow_symlinks=False)
-            return LogReader(self.file(agent), raw=raw)
+            return LogReader(self.file(agent), raw=raw, secrets=self.secrets)
         return None
 
     def evidence(self) -> str:

@@ -64,9 +64,13 @@ class LogReader:
 
     def texts(self, lines: Sequence[LogLine], wanted: Matcher) -> list[str]:
         """Return the lines that match, as they are shown."""
+        return [text for text in self.matching(lines, wanted) if text is not None]
+
+    def matching(self, lines: Sequence[LogLine], wanted: Matcher) -> list[str | None]:
+        """Return each line as it is shown, None for one that doesn't match."""
         texts = [shown(line, raw=self.raw, secrets=self.secrets) for line in lines]
         found = wanted.matches(texts)
-        return [text for text, matches in zip(texts, found, strict=True) if matches]
+        return [text if matches else None for text, matches in zip(texts, found, strict=True)]
 
     def _pages(self, begin: int) -> Iterator[Page]:
         """Read up to where the log ends now: a fast writer must not keep us forever."""

@@ -5,6 +5,7 @@ lost when the daemon dies. Positions are logical (base + offset in the file): th
 trimming, restarts of the agent and of the daemon.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -97,16 +98,12 @@ class LogFile:
             if self._reads_only or not self._is_in_place():
                 self._reopen()
             fd = os.open(self.name, os.O_WRONLY | _APPEND, LOG_MODE, dir_fd=self._dir_fd)
-            self._seal(fd)
+            with contextlib.suppress(OSError):  # on a full disk a torn line stays torn
+                self._seal(fd)
         finally:
             if locked:
                 self._lock.release()
         return fd
-
-    def look(self) -> int:
-        """Ask for the size; return how many bytes were appended since the last look."""
-        with self._lock:
-            return self._look()
 
     def end(self) -> int:
         """Return the position after the last byte."""
@@ -160,7 +157,10 @@ class LogFile:
                 raise LogRefused(f"{self.name} is a symlink") from error
             if error.errno != errno.EROFS:
                 raise
-            fd = os.open(self.name, os.O_RDONLY | _SAFE, dir_fd=self._dir_fd)
+            try:
+                fd = os.open(self.name, os.O_RDONLY | _SAFE, dir_fd=self._dir_fd)
+            except FileNotFoundError:
+                raise error from None  # that the disk is read-only says more
             self._reads_only = True
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -220,16 +220,14 @@ class LogFile:
         if size and os.pread(self.fd, 1, size - 1) not in {b"\n", b""}:
             os.write(fd, b"\n")
 
-    def _look(self) -> int:
+    def _look(self) -> None:
+        """Ask for the size, and find out whether its own agent truncated it."""
         size = os.fstat(self.fd).st_size
-        grown = size - self._size
-        if grown < 0:
-            # Its own agent truncated it: what is in it now is new.
+        if size < self._size:
+            # What is in it now is new.
             self._base += self._size
             self._hole, self._record_stale = 0, True
-            grown = size
         self._size = size
-        return grown
 
     def _drop_head(self, keep_bytes: int) -> Trimmed:
         with self._lock:

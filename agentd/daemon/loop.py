@@ -24,6 +24,9 @@ from agentd.daemon.log import log
 TICK_MS: Final = 1_000
 
 # Later than this and the loop itself stood still: nobody's silence.
+LAG_MS_MAX: Final = 250
+
+# Later than this and the journal says so.
 LATE_MS_MAX: Final = 2 * TICK_MS
 
 # After a gap, connections that queued up meanwhile are accepted and read before judging.
@@ -70,6 +73,8 @@ class Loop:
         self._suspends = SuspendMeter()
         self._alive_ms = self._tick_due_ms = monotonic_ms()
         self._no_judging_before_ms = 0
+        self._put_off_ms: int | None = None
+        """The deadline that was met too late, and waits once for what has arrived meanwhile."""
         self._chores: list[Callable[[], None]] = []
         self.ended: asyncio.Future[None] = aio.create_future()
         self.lag_ms_max = 0
@@ -95,10 +100,6 @@ class Loop:
             self._drain()
         else:
             self._schedule()
-
-    def post_threadsafe(self, event: Event) -> None:
-        """Hand in an event from another thread."""
-        self._aio.call_soon_threadsafe(self.post, event)
 
     def note(self, record: Record) -> None:
         """Write an entry of the shell's own into the journal."""
@@ -166,10 +167,12 @@ class Loop:
         now_ms = monotonic_ms()
         late_ms = now_ms - self._tick_due_ms
         slept_ms = self._suspends.slept_ms()
-        if late_ms > LATE_MS_MAX:
-            self.stalls += 1
-            # Counted from the last sign of life: the tick's own second was lost, too.
-            self._handle(Gap(now_ms - self._alive_ms, "stall"))
+        if late_ms > LAG_MS_MAX:
+            told = late_ms > LATE_MS_MAX
+            self.stalls += told
+            # A long one counts from the last sign of life: the tick's own second was lost, too.
+            gap_ms = now_ms - self._alive_ms if late_ms > TICK_MS else late_ms
+            self._handle(Gap(gap_ms, "stall" if told else "lag"))
             self._no_judging_before_ms = now_ms + CATCH_UP_MS
             self._tick_due_ms = now_ms + TICK_MS
         if slept_ms:
@@ -207,5 +210,11 @@ class Loop:
         self._timer = self._aio.call_later(wait_ms / 1000, self._on_deadline)
 
     def _on_deadline(self) -> None:
+        """Judge, unless we are late: whoever was stopped has woken up with nothing read yet."""
+        due_ms = self._timer_due_ms
         self._timer = self._timer_due_ms = None
-        self.post(Ticked())
+        if due_ms is None or due_ms == self._put_off_ms or boottime_ms() - due_ms <= LAG_MS_MAX:
+            self.post(Ticked())
+            return
+        self._put_off_ms = self._timer_due_ms = due_ms
+        self._timer = self._aio.call_later(CATCH_UP_MS / 1000, self._on_deadline)

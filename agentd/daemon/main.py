@@ -32,6 +32,8 @@ from agentd.store.store import DirectoryRefused, NewerSchema, StoreUnavailable
 DONE: Final = 0
 FAILED: Final = 1
 
+SWITCH_S: Final = 0.0005
+
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 # What may be in the way of a start, each with a message that says what and where.
@@ -65,6 +67,9 @@ def run(config: Path | None, socket: Path | None) -> int:
     private = hosts.take_private_environment()
     manager, kept = Systemd(private), dict(pick_up_fds(private))
     host = hosts.settle()
+    hosts.renounce_privileges()
+    # While a thread of ours computes, each system call of the loop waits this long for its turn.
+    sys.setswitchinterval(SWITCH_S)
     if handover is not None:
         host = replace(host, agent_limits=handover.agent_limits)
     os.umask(0o077)

@@ -2,7 +2,8 @@
 
 Anonymous pages: resident less shared, of every process, from descriptors kept open, which
 turn invalid when their process ends. Pages that a fork shares are then counted twice and
-shared memory not at all, so now and then the exact share (PSS) corrects the sum.
+shared memory not at all, so now and then the exact share (PSS) corrects the sum: by an amount,
+not by a factor, since what a tree grows by afterwards is shared by nobody.
 """
 
 import os
@@ -31,7 +32,8 @@ class TreeMeter:
     _members: frozenset[int] = frozenset()
     _steady: bool = False
     _shared_bytes: int = 0
-    _share: float = 1.0
+    _excess_bytes: int = 0
+    """What the sum counts too often; negative where it leaves shared memory out."""
     _corrected_at_s: float | None = None
     _corrected_members: frozenset[int] = frozenset()
 
@@ -49,7 +51,7 @@ class TreeMeter:
         self._members = frozenset(members)
         self._shared_bytes = shared * PAGE_BYTES
         sum_bytes = (resident - shared) * PAGE_BYTES
-        return round(sum_bytes * self._share) if self._may_share() else sum_bytes
+        return max(0, sum_bytes - self._excess_bytes) if self._may_share() else sum_bytes
 
     def wants_pss(self, now_s: float) -> bool:
         """Tell whether the last measurement should be corrected by the exact share.
@@ -68,10 +70,10 @@ class TreeMeter:
         self._corrected_at_s = now_s
         self._corrected_members = self._members
 
-    def correct(self, share: float | None) -> None:
-        """Take in the exact share; None: it could not be read."""
-        if share is not None:
-            self._share = share
+    def correct(self, excess_bytes: int | None) -> None:
+        """Take in what the sum counts too often; None: it could not be read."""
+        if excess_bytes is not None:
+            self._excess_bytes = excess_bytes
 
     def _may_share(self) -> bool:
         return len(self._members) > 1 or self._shared_bytes > _SHARED_BYTES_MIN
@@ -99,8 +101,8 @@ class TreeMeter:
         return (int(words[1]), int(words[2])) if words else None
 
 
-def share_of(pids: list[int]) -> float | None:
-    """Return the processes' exact share of memory, as a multiple of their anonymous pages.
+def excess_of(pids: list[int]) -> int | None:
+    """Return by how many bytes the sum of anonymous pages is above the exact share of memory.
 
     It costs milliseconds a process: never on the event loop. None: one of them can't be read.
     """
@@ -116,4 +118,4 @@ def share_of(pids: list[int]) -> float | None:
                 exact_kib += int(line.split()[1])
             elif line.startswith(b"Anonymous:"):
                 anonymous_kib += int(line.split()[1])
-    return exact_kib / anonymous_kib if anonymous_kib else None
+    return (anonymous_kib - exact_kib) * 1024

@@ -135,7 +135,7 @@ class Performer:
             rows += self._carried
             self._carried = []
         elif isinstance(event, TreeEmpty | SpawnFailed):
-            # With the decision that follows in one transaction: no death is charged twice.
+            # With the decision that follows in one transaction: no exit is charged twice.
             rows.append(SpawnEnded(event.agent, event.incarnation))
         wishes = (effect for effect in effects if isinstance(effect, Spawn))
         rows += (

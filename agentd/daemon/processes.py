@@ -139,7 +139,9 @@ class Processes:
         try:
             tree = self.forest.plant(effect.incarnation_id, _backstop(config), outfit.log_fd)
         except OSError as error:
-            raise SpawnError(error.errno or 0, str(error.filename or "cgroup")) from None
+            # The group above is away while systemd restarts the unit that holds it.
+            place = str(error.filename or "cgroup")
+            raise SpawnError(error.errno or 0, place, host_at_fault=True) from None
         try:
             gated = launch.launch(plan, self._gate, self._host, tree.enter)
         except SpawnError:

@@ -31,17 +31,20 @@ _SHORTAGES: Final = frozenset(
 class SpawnError(Exception):
     """Why a command can't be run, in one sentence for the operator."""
 
-    def __init__(self, number: int, subject: str, hint: str = "") -> None:
+    def __init__(
+        self, number: int, subject: str, hint: str = "", *, host_at_fault: bool = False
+    ) -> None:
         """Say it of `subject`, a path or what else it is about; `number` is an errno."""
         super().__init__(f"{errno.errorcode.get(number, number)}: {subject}: {os.strerror(number)}")
         if hint:
             self.args = (f"{self.args[0]} ({hint})",)
         self.number = number
+        self._host_at_fault = host_at_fault
 
     @property
     def shortage(self) -> bool:
         """Whether the host is short of something, which is not the agent's failure."""
-        return self.number in _SHORTAGES
+        return self._host_at_fault or self.number in _SHORTAGES
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """What a daemon finds at its start: recorded agents, living processes, and what fits together.
 
-The order of FAULTS §5: the store is open and the boot known; now each recorded incarnation is
-compared with what lives. Matched is adopted; gone is a fate with whatever is known of its
-end; a process of ours whose record is missing is adopted where it is the agent's last known
-incarnation, else ended; what can't be identified is left alone and reported.
+The store is open and the boot known; now each recorded incarnation is compared with what
+lives. Matched is adopted; gone is a fate with whatever is known of its end. A process of ours
+whose record is missing (nothing could be written, or the store was lost) is adopted where its
+agent has no other: whatever the store knows, nothing is started twice. What can't be
+identified is left alone and reported.
 """
 
+import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentd.config.agent import AgentConfig
 from agentd.core.events import Fate
@@ -35,7 +37,7 @@ class Recovered:
 class Recorded:
     """What the store knows, and the pidfds that outlived the daemon, by incarnation id."""
 
-    durables: Mapping[str, Durable]
+    durables: dict[str, Durable]
     spawns: Mapping[str, SpawnRow]
     intents: Mapping[str, SpawnIntent]
     kept_pidfds: Mapping[str, int] = field(default_factory=dict)
@@ -58,16 +60,34 @@ class Recovery:
     config_of: Callable[[str], AgentConfig | None]
     welcome: Callable[[Incarnation], None]
     """Lets an adopted incarnation speak: registry and notify socket."""
+    socket: str = ""
+    """Our socket, by which children are known that no store tells of."""
     found: dict[str, Found] = field(default_factory=dict)
     living: dict[str, list[adoption.Stray]] = field(default_factory=dict)
     """Living processes by the incarnation id they were exec'ed with."""
+    unknown: dict[str, list[adoption.Stray]] = field(default_factory=dict)
+    """Leaders of incarnations that no record tells of, by agent."""
 
-    async def look(self, populated: Collection[str] = ()) -> None:
-        """Compare records with processes; `populated` are ids whose cgroups hold processes."""
-        for stray in await adoption.scan(self.recorded.incarnation_ids()):
-            self.living.setdefault(stray.incarnation_id, []).append(stray)
+    async def look(self, agents: Collection[str], populated: Collection[str] = ()) -> None:
+        """Compare records with processes; `populated` are ids whose cgroups hold processes.
+
+        One of `agents` that lives and of which the store knows nothing at all is taken as
+        running under the intent up: nobody is left to say otherwise.
+        """
+        known = self.recorded.incarnation_ids()
+        for stray in await adoption.scan(known, self.socket):
+            if stray.incarnation_id in known or not stray.leads:
+                self.living.setdefault(stray.incarnation_id, []).append(stray)
+            else:
+                self.unknown.setdefault(stray.agent, []).append(stray)
         for incarnation_id in populated:
             self.living.setdefault(incarnation_id, [])
+        for name in self.unknown.keys() & set(agents) - self.recorded.durables.keys():
+            self.recorded.durables[name] = Durable(
+                state=State.RUNNING,
+                first_start=False,
+                execution=self.unknown[name][0].incarnation_id,
+            )
         for name, row in self.recorded.spawns.items():
             kept = self.recorded.kept_pidfds.get(row.incarnation_id)
             self.found[name] = adoption.find(row, self.boot_id, kept)
@@ -78,12 +98,16 @@ class Recovery:
         for name in names:
             durable = self.recorded.durables[name]
             row, found = self.recorded.spawns.get(name), self.found.pop(name, None)
-            if row is None or found is None:
-                self._unrecorded(name, durable, recovered)
-            elif found.kind == "alive":
+            if row is not None and found is not None and found.kind == "alive":
                 self._alive(row, found, durable, recovered)
-            else:
-                self._gone(row, found, durable, recovered)
+            elif not self._unrecorded(name, durable, row, recovered):
+                if row is None or found is None:
+                    recovered.fates[name] = Fate(durable)
+                else:
+                    self._gone(row, found, durable, recovered)
+            for stray in self.unknown.pop(name, ()):
+                told = "another incarnation than the one we know; it was left alone"
+                log.error("orphan.unknown", agent=name, pid=stray.pid, why=told)
         return recovered
 
     def end_strangers(self) -> None:
@@ -92,13 +116,19 @@ class Recovery:
             if name not in self.recorded.durables and found.kind == "alive":
                 row = self.recorded.spawns[name]
                 log.warning("orphan.ended", agent=name, pid=row.pid, why="no agent of that name")
+                os.close(found.pidfd)
                 self._end(row)
+        for name in self.unknown.keys() - self.recorded.durables.keys():
+            for stray in self.unknown.pop(name):
+                told = "no agent of that name, and no record; it was left alone"
+                log.error("orphan.unknown", agent=name, pid=stray.pid, why=told)
 
     def _alive(self, row: SpawnRow, found: Found, durable: Durable, recovered: Recovered) -> None:
         assert found.identity is not None
         if self._take(row, found.identity, found.pidfd):
             recovered.fates[row.agent] = Fate(durable, alive=True, pid=row.pid)
             return
+        os.close(found.pidfd)
         told = f"pid {row.pid} lives outside of our cgroups; it was left alone"
         log.error("adoption.failed", agent=row.agent, pid=row.pid, why=told)
         recovered.rows.append(SpawnEnded(row.agent, row.incarnation))
@@ -118,23 +148,53 @@ class Recovery:
             evidence=found.evidence,
         )
 
-    def _unrecorded(self, name: str, durable: Durable, recovered: Recovered) -> None:
-        """Nothing was recorded to live; a process that carries the last id lives all the same."""
-        leader = next((s for s in self.living.get(durable.incarnation_id, ()) if s.leads), None)
-        row = _row_of(leader, name, durable, self.boot_id) if leader is not None else None
-        if row is None:
-            recovered.fates[name] = Fate(durable)
-            return
-        pidfd = pidfds.open_member(row.pid, row.start_time)
-        identity = pidfds.identify(row.pid, pidfd) if pidfd is not None else None
-        if pidfd is None or identity is None or not self._take(row, identity, pidfd):
-            recovered.fates[name] = Fate(durable)
-            return
+    def _unrecorded(
+        self, name: str, durable: Durable, old: SpawnRow | None, recovered: Recovered
+    ) -> bool:
+        """Adopt a process of this agent that no record tells of; False: there is none.
+
+        It is the incarnation that was last decided on, where a crash came before the record
+        of its pid, or one that could not be recorded at all, which then counts as the next.
+        """
+        stray = self._leader_of(name, durable, old)
+        if stray is None:
+            return False
+        if stray.incarnation_id != durable.incarnation_id:
+            durable = replace(
+                durable,
+                incarnation=durable.incarnation + 1,
+                incarnation_id=stray.incarnation_id,
+            )
+        row = _row_of(stray, name, durable, self.boot_id)
+        pidfd = pidfds.open_member(stray.pid, stray.start_time) if row is not None else None
+        if row is None or pidfd is None:
+            return False
+        identity = pidfds.identify(row.pid, pidfd)
+        if identity is None or not self._take(row, identity, pidfd):
+            os.close(pidfd)
+            return False
         log.warning("orphan.adopted", agent=name, pid=row.pid, why="its record was missing")
         if durable.state in (State.STOPPED, State.COOLDOWN, State.ESCALATED):
             log.warning("orphan.unexpected", agent=name, state=durable.state)
+        if old is not None:
+            recovered.rows.append(SpawnEnded(old.agent, old.incarnation))
         recovered.rows.append(row)
         recovered.fates[name] = Fate(durable, alive=True, pid=row.pid)
+        return True
+
+    def _leader_of(
+        self, name: str, durable: Durable, old: SpawnRow | None
+    ) -> adoption.Stray | None:
+        """Return the process that would be this agent's, of those without a record."""
+        last = [one for one in self.living.get(durable.incarnation_id, ()) if one.leads]
+        if last and old is None:
+            return last[0]
+        unknown = self.unknown.get(name)
+        if not unknown or (old is not None and old.incarnation_id in self.living):
+            return None  # what is left of the recorded one goes first
+        newest = max(unknown, key=lambda one: one.start_time)
+        unknown.remove(newest)
+        return newest
 
     def _take(self, row: SpawnRow, identity: Identity, pidfd: int) -> bool:
         if not self.processes.adopt(row, identity, pidfd, self._config(row.agent)):
@@ -149,6 +209,7 @@ class Recovery:
                 leader_pid=row.pid,
                 cgroup=row.cgroup or "",
                 uid=run.uid if run is not None else None,
+                leader_inode=identity.inode,
             )
         )
         return True
@@ -178,28 +239,3 @@ def _row_of(stray: adoption.Stray, name: str, durable: Durable, boot_id: str) ->
         cgroup=cgroup if cgroup.endswith(stray.incarnation_id) else None,
         wall_ms=wall_ms(),
     )
-
-
-async def rebuilt(agents: Collection[str], socket: str, known: Collection[str]) -> Recorded:
-    """Record anew, from the processes themselves, what a store that was lost had known.
-
-    An agent of the config that lives, with our socket in its environment, and that the store
-    no longer knows, is taken as running under the intent up: nobody is left to say otherwise.
-    """
-    durables: dict[str, Durable] = {}
-    census = await procfs.census()
-    for stat in sorted(census.stats.values(), key=lambda one: one.start_time):
-        environ = {} if stat.dead else procfs.environ(stat.pid) or {}
-        name = environ.get(b"AGENTD_AGENT", b"").decode(errors="replace")
-        ours = environ.get(b"AGENTD_SOCKET") == socket.encode()
-        if not ours or name not in agents or name in known or name in durables:
-            continue
-        incarnation_id = environ.get(b"AGENTD_INCARNATION", b"").decode(errors="replace")
-        durables[name] = Durable(
-            state=State.RUNNING,
-            first_start=False,
-            execution=incarnation_id,
-            incarnation=1,
-            incarnation_id=incarnation_id,
-        )
-    return Recorded(durables, {}, {})

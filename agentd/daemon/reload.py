@@ -69,6 +69,12 @@ class Reloader:
                 if not dry_run:
                     self.manager.ready()
 
+    async def check(self) -> None:
+        """Raise `InvalidConfig` where a daemon could not start on the files as they are now."""
+        found = await self.offload.run(self.read)
+        if not found.is_usable:
+            raise InvalidConfig("\n".join(error.text("") for error in found.errors[:TOLD_MAX]), {})
+
     async def _reload(self, who: str, *, dry_run: bool, remove: bool) -> dict[str, object]:
         found = await self.offload.run(self.read)
         if found.errors:

@@ -23,6 +23,7 @@ from agentd.daemon.followers import TooMany
 from agentd.daemon.log import log
 from agentd.daemon.loggrep import GrepRefused
 from agentd.daemon.offload import TooBusy
+from agentd.daemon.reload import InvalidConfig
 from agentd.daemon.replays import digest_of
 from agentd.store.rows import RequestRow
 from agentd.wire import replies
@@ -196,6 +197,8 @@ class Requests:
             asked.refuse("no_such_agent", str(error), error.hint)
         except (BadArgument, GrepRefused) as error:
             asked.refuse("bad_request", str(error))
+        except InvalidConfig as error:
+            asked.refuse("invalid_config", str(error), "agentd check")
         except (TooBusy, TooMany) as error:
             asked.refuse("too_busy", str(error), "try again")
         except sqlite3.Error as error:

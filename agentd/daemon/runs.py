@@ -35,7 +35,7 @@ _LOOK_S: Final = 1.0
 # How long a parent of the dead (pid 1) may take to reap, so that the status can be read.
 _STATUS_TRIES: Final = 100
 _STATUS_PAUSE_S: Final = 0.05
-# The leader may follow its helper into death; then it is no helper's matter.
+# The leader may end right after its helper; then it is no helper's matter.
 _OOM_SETTLE_S: Final = 0.1
 
 # Signals that say what they mean to a process that stands still.

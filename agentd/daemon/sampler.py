@@ -13,7 +13,7 @@ from typing import Final
 from agentd.core.events import Event, OomChild, Sampled
 from agentd.daemon import procfs
 from agentd.daemon.cgroups import CgroupTree
-from agentd.daemon.memory import TreeMeter, share_of
+from agentd.daemon.memory import TreeMeter, excess_of
 from agentd.daemon.procfs import TICKS_PER_S
 from agentd.daemon.runs import Run, Stage
 from agentd.daemon.tree import Members
@@ -161,7 +161,7 @@ class Sampler:
         watched.meter.asked(self._loop.time())
 
         async def read() -> None:
-            watched.meter.correct(await self._loop.run_in_executor(self._pool, share_of, pids))
+            watched.meter.correct(await self._loop.run_in_executor(self._pool, excess_of, pids))
 
         task = self._loop.create_task(read())
         self._pss_tasks.add(task)

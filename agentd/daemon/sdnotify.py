@@ -40,10 +40,6 @@ class Systemd:
         self.failures = 0
         """Messages that were not taken."""
 
-    @property
-    def present(self) -> bool:
-        return bool(self._address)
-
     def ready(self, status: str = "") -> bool:
         """We are up, or a reload is over."""
         return self.send("READY=1", *([_status(status)] if status else []))
@@ -65,12 +61,8 @@ class Systemd:
         """The end has begun."""
         return self.send("STOPPING=1", *([_status(status)] if status else []))
 
-    def extend_timeout(self, timeout_ms: int) -> bool:
-        """Ask for so much more time to start or stop."""
-        return self.send(f"EXTEND_TIMEOUT_USEC={timeout_ms * 1000}")
-
     def keep_fd(self, name: str, fd: int) -> bool:
-        """Have a descriptor kept beyond our death. A pidfd is readable at exit: don't poll it."""
+        """Have a descriptor kept beyond our end. A pidfd is readable at exit: don't poll it."""
         return self.send("FDSTORE=1", f"FDNAME={_fd_name(name)}", "FDPOLL=0", fds=[fd])
 
     def drop_fd(self, name: str) -> bool:

@@ -36,12 +36,16 @@ class SocketServer:
         self.hall = hall
         self.listener = listener
         self.access = access
-        """Replaced when the configuration changes."""
         self._proc = proc
         self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._resume: asyncio.TimerHandle | None = None
         self._accepting = False
         hall.registry.on_end(self._before_end)
+
+    def admit(self, access: Access, mode: int) -> None:
+        """Judge by `access` from now on, and let those knock whom `mode` lets; raises OSError."""
+        self.access = access
+        self.listener.admit(mode, access.operator_gid)
 
     def start(self) -> None:
         """Let connections in."""

@@ -19,6 +19,7 @@ from agentd.core.events import Event, Exited, SpawnFailed, TreeEmpty, Validated
 from agentd.daemon.clock import wall_ms
 from agentd.daemon.launch import Outfit
 from agentd.daemon.log import log
+from agentd.daemon.logs import LogRefused
 from agentd.daemon.processes import Prepared, Processes
 from agentd.daemon.registry import Incarnation, Registry
 from agentd.store.rows import Batch, Outcome, SpawnRow
@@ -45,12 +46,18 @@ class FdStore(Protocol):
 class Output(Protocol):
     """Where an agent's output goes."""
 
+    @property
+    def directory(self) -> Path: ...
+
     def child_fd(self, agent: str, max_size_bytes: int) -> int:
-        """Return an append-only fd to hand to a child, the caller's to close; OSError: none."""
+        """Return an append-only fd to hand to a child, the caller's to close.
+
+        Raises `LogRefused` and OSError: there can be none now.
+        """
         ...
 
     def evidence(self) -> str:
-        """Return what is wrong with the disk of the logs, if that may explain a death."""
+        """Return what is wrong with the disk of the logs, if that may explain an exit."""
         ...
 
 
@@ -146,7 +153,14 @@ class Starts:
         config = self.config_of(effect.agent)
         if config is None:
             return SpawnFailed(effect.agent, effect.incarnation, "it is no longer in the config")
-        log_fd = self.output.child_fd(effect.agent, config.logs.max_size_bytes)
+        try:
+            log_fd = self.output.child_fd(effect.agent, config.logs.max_size_bytes)
+        except (OSError, LogRefused) as error:
+            # No fault of the agent's: it is tried again, and starts once there is a log for it.
+            log.error("log.unusable", agent=effect.agent, error=error)
+            why = error.strerror if isinstance(error, OSError) else error
+            told = f"there is no log for it in {self.output.directory}: {why}"
+            return SpawnFailed(effect.agent, effect.incarnation, told, shortage=True)
         try:
             outfit = Outfit(log_fd, self.variables(effect), config.directory or "/")
             return await self.processes.prepare(effect, config, outfit)
@@ -165,6 +179,7 @@ class Starts:
             leader_pid=prepared.pid,
             cgroup=prepared.cgroup,
             uid=prepared.uid,
+            leader_inode=prepared.pidfd_inode,
         )
         self.registry.add(incarnation)
         # Whoever holds it when we are gone can tell how the agent ended.

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 # Places that only operators get, so that a crowd of agents never locks them out.
 RESERVED_MAX: Final = 16
-FOLLOWERS_MAX: Final = 16
 COMMANDS_PER_S: Final = 50.0
 BUCKETS_MAX: Final = 4096
 

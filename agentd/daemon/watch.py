@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from agentd.config.loaded import Loaded
 from agentd.daemon.log import log
 
-# Figures of docs/decisions: about two wake-ups a second; `stop` takes up to half a second.
+# About two wake-ups a second instead of the default's twenty; `stop` takes up to half a second.
 STEP_MS: Final = 500
 DEBOUNCE_MS: Final = 1_600
 TIMEOUT_MS: Final = 60_000
@@ -33,6 +34,16 @@ class Seen(NamedTuple):
     digest: str
     whole: bool
     """False: a file was empty or vanished as we read, as when an editor is at work."""
+
+
+def watched(loaded: Loaded, main: Path) -> list[Path]:
+    """Return what to watch for this config: its main file, the agents' directory, variables.
+
+    Files of the directory come and go; they are not named one by one.
+    """
+    agents_dir = main.parent / loaded.config.daemon.agents_dir
+    named = [path for path in loaded.files if path.parent != agents_dir or path.suffix != ".toml"]
+    return list(dict.fromkeys([main, agents_dir, *named]))
 
 
 def fingerprint(places: Iterable[Path]) -> Seen:
@@ -64,7 +75,7 @@ class ConfigWatch:
 
     def __init__(self, places: list[Path], changed: Callable[[], None]) -> None:
         """Watch the directories of `places`; `changed` is called in the watching thread."""
-        self._places = places
+        self.places = places
         self._changed = changed
         self._seen = fingerprint(places)
         self._stop = threading.Event()
@@ -79,12 +90,8 @@ class ConfigWatch:
         """Ask the thread to end; it does within half a second and isn't waited for."""
         self._stop.set()
 
-    def seen(self) -> None:
-        """Take what stands there now as known: somebody else has just loaded it."""
-        self._seen = fingerprint(self._places)
-
     def _folders(self) -> list[Path]:
-        folders = {place if place.is_dir() else place.parent for place in self._places}
+        folders = {place if place.is_dir() else place.parent for place in self.places}
         return sorted(folder for folder in folders if folder.is_dir())
 
     def _run(self) -> None:
@@ -114,11 +121,11 @@ class ConfigWatch:
 
     def _look(self) -> None:
         """Compare the content once it stands still; a file may stay empty only for so long."""
-        found = fingerprint(self._places)
+        found = fingerprint(self.places)
         for _ in range(STABLE_ROUNDS_MAX):
             if self._stop.wait(STABLE_S):
                 return
-            again = fingerprint(self._places)
+            again = fingerprint(self.places)
             if again.whole and again == found:
                 break
             found = again

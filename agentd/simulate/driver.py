@@ -13,6 +13,7 @@ from itertools import count
 from typing import Final
 
 from agentd.config.schema import Config
+from agentd.config.units import SIZE_BYTES_MAX
 from agentd.core import events as ev
 from agentd.core.effects import (
     Effect,
@@ -26,6 +27,7 @@ from agentd.core.effects import (
     Thaw,
     Validate,
 )
+from agentd.core.exits import SIGKILL
 from agentd.core.records import Durable
 from agentd.core.supervisor import Supervisor
 from agentd.simulate.requests import Refused, requested
@@ -46,7 +48,6 @@ from agentd.wire.lines import BadLine, decode_line
 
 # Steps without any time passing: beyond that the core is going round in circles.
 STEPS_AT_ONCE_MAX: Final = 100_000
-SIGKILL: Final = 9
 
 
 class Simulation:
@@ -80,6 +81,8 @@ class Simulation:
             self._apply(line)
             self._work()
             self._pass_time(line.t_ms)
+        if not (waits or self._begun):
+            self._begin()
 
     def _pass_time(self, until_ms: int) -> None:
         """Let everything happen that is due up to and at `until_ms`."""
@@ -112,6 +115,8 @@ class Simulation:
             self._steps_at_once += 1
             if self._steps_at_once > STEPS_AT_ONCE_MAX:
                 raise RuntimeError(f"the core stands still at t={self.now_ms / 1000:g}: {event}")
+            if isinstance(event, ev.TreeEmpty):
+                self.world.processes[event.agent].booked = True
             for effect in self.core.step(event, self.now_ms):
                 self._story.tell(effect, self.now_ms)
                 self._perform(effect)
@@ -161,7 +166,7 @@ class Simulation:
         """Return what a starting daemon finds out about a recorded agent."""
         kept = replace(durable)
         process = self.world.processes.get(name)
-        if process is None or process.incarnation != durable.incarnation:
+        if process is None or process.booked or process.incarnation != durable.incarnation:
             return ev.Fate(kept)
         if process.alive:
             return ev.Fate(kept, alive=True, pid=process.pid)
@@ -234,7 +239,7 @@ class Simulation:
 
     def _measure(self, agent: str, measured: Measured) -> None:
         process, rss = self.world.alive(agent), measured.rss_bytes
-        if process is None or rss is None or not 0 <= rss < float("inf"):
+        if process is None or rss is None or not 0 <= rss <= SIZE_BYTES_MAX:
             return
         process.rss_bytes = int(rss)
         self._inbox.append(ev.Sampled(agent, process.incarnation, int(rss)))

@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Final
 
 from agentd.config.units import DURATION_MS_MAX
+from agentd.core.exits import SIGKILL
 
 LINES_MAX: Final = 5_000_000
 EXIT_CODE_MAX: Final = 255
 SIGNAL_MAX: Final = 64
-SIGKILL: Final = 9
 
 
 class TraceError(Exception):
@@ -202,7 +202,10 @@ def _read_start(fields: Mapping[str, object]) -> Start:
         return Start(None)
     if not isinstance(at, str):
         raise ValueError('at is a time such as "2026-11-21T00:00:00Z"')  # noqa: TRY004 - as above
-    moment = datetime.fromisoformat(at)
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        raise ValueError(f'at: {at!r} is no time such as "2026-11-21T00:00:00Z"') from None
     if moment.tzinfo is None:
         raise ValueError("at needs a zone, such as Z")
     return Start(round(moment.timestamp() * 1000))

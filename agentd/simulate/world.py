@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agentd.core.exits import SIGNALS
+from agentd.core.exits import SIGKILL, SIGNALS
 
 STOP_TAKES_MS: Final = 100
 FIRST_PID: Final = 1_001
-SIGKILL: Final = 9
 _NUMBERS: Final = {name: number for number, name in SIGNALS.items()}
 
 
@@ -56,6 +55,8 @@ class Process:
     code: int | None = None
     signal: int | None = None
     oom: bool = False
+    booked: bool = False
+    """The core has been told of its end."""
     rss_bytes: int | None = None
 
 

@@ -95,12 +95,12 @@ class Committer:
         for _ in range(ATTEMPTS_MAX):
             try:
                 if self._connection is None and self.settle():
-                    return _written(jobs)
+                    return _mark_written(jobs)
                 self._transact(jobs)
             except FAILURES as failure:
                 error, trouble = told(failure), trouble_of(failure)
             else:
-                return _written(jobs)
+                return _mark_written(jobs)
             if trouble is Trouble.OURS:
                 return self._commit_one_by_one(jobs)
             if not self._mended(trouble, error):
@@ -234,7 +234,8 @@ def _group_of(connection: sqlite3.Connection) -> int:
     return int(found[0]) if found else 0
 
 
-def _written(jobs: list[Job]) -> str:
+def _mark_written(jobs: list[Job]) -> str:
+    """Note that all of them are in the store; nothing stood in the way."""
     for job in jobs:
         job.written = True
     return ""

@@ -1,8 +1,8 @@
 """What goes into the store and what comes out of it, as plain frozen data."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from agentd.config.encodable import utc_text
 from agentd.core.effects import Forget, Journal, Persist
 from agentd.core.records import Durable, Record
 
@@ -116,9 +116,3 @@ def event_document(stamp: Stamp, record: Record, host: str) -> dict[str, object]
         "message": record.message,
         "data": record.data,
     }
-
-
-def utc_text(wall_ms: int) -> str:
-    """Write milliseconds since 1970 as ISO 8601 in UTC, with milliseconds and a Z."""
-    moment = datetime.fromtimestamp(wall_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{wall_ms % 1000:03d}Z"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from agentd.config.units import plain
+from agentd.config.encodable import encodable, plain
 from agentd.core.records import Durable
 
 _ENCODER = msgspec.json.Encoder(enc_hook=plain)
@@ -31,23 +31,12 @@ def encode(durable: Durable) -> str:
     try:
         return _ENCODER.encode(durable).decode()
     except UnicodeEncodeError:
-        return _ENCODER.encode(cleaned(msgspec.to_builtins(durable, enc_hook=plain))).decode()
+        return _ENCODER.encode(encodable(msgspec.to_builtins(durable, enc_hook=plain))).decode()
 
 
 def decode(text: str) -> Durable:
     """Read what `encode` wrote; raises `msgspec.DecodeError` for anything else."""
     return _DECODER.decode(text)
-
-
-def cleaned(value: object) -> object:
-    """Return `value` with every lone surrogate escaped, so that it is text for the disk."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {str(cleaned(str(key))): cleaned(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [cleaned(one) for one in value]
-    return value
 
 
 def carried_over(durable: Durable, written: Moment, now: Moment) -> Durable:

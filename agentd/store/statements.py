@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from agentd.config.units import plain
+from agentd.config.encodable import encodable, plain
 from agentd.core.effects import Forget, Journal, Persist
 from agentd.core.records import Durable, Record
 from agentd.store.rows import RequestRow, Row, SpawnEnded, SpawnIntent, SpawnRow, Stamp
-from agentd.store.snapshots import Moment, cleaned, decode, encode
+from agentd.store.snapshots import Moment, decode, encode
 
 MESSAGE_CHARS_MAX: Final = 4_096
 DATA_BYTES_MAX: Final = 256 << 10
@@ -134,14 +134,14 @@ def _spawn_values(row: SpawnRow) -> tuple[object, ...]:
 
 
 def _text(text: str | None) -> str | None:
-    return None if text is None else str(cleaned(text))
+    return None if text is None else str(encodable(text))
 
 
 def _data(data: dict[str, object]) -> str:
     try:
         encoded = msgspec.json.encode(data, enc_hook=plain)
     except UnicodeEncodeError:
-        encoded = msgspec.json.encode(cleaned(data), enc_hook=plain)
+        encoded = msgspec.json.encode(encodable(data), enc_hook=plain)
     if len(encoded) > DATA_BYTES_MAX:
         encoded = msgspec.json.encode({"dropped": f"{len(encoded)} bytes of data were too many"})
     return encoded.decode()

@@ -2,7 +2,7 @@
 
 Group commit without a delay: whatever is queued when a transaction is done makes up the next
 one, so that a quiet store answers after one fsync and a busy one shares each fsync. Counters
-(lazy snapshots) wait for company, some seconds at most. Nothing here raises into the loop: a
+(lazy snapshots) wait for company, half a second at most. Nothing here raises into the loop: a
 disk that refuses is an outcome, and a message to whoever looks after health.
 """
 
@@ -26,8 +26,8 @@ from agentd.store.snapshots import Moment
 QUEUE_MAX: Final = 8_192
 GROUP_MAX: Final = 1_024
 
-# Counters are durable within 5 s, the commit included.
-LAZY_MS: Final = 4_000
+# Counters come from the core every four seconds, and are durable within five, commit included.
+LAZY_MS: Final = 500
 RETRY_MS: Final = 1_000
 TIDY_MS: Final = 60_000
 TIDY_MORE_MS: Final = 200

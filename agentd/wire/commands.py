@@ -4,6 +4,7 @@ A command is looked up in the table by its whole name and nowhere else. Its argu
 checked against one struct; arguments that it doesn't know are passed over.
 """
 
+import signal as signals
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
@@ -11,11 +12,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from agentd.core.waiting import Goal
 from agentd.wire.limits import SELECT_MAX, Integer, LineId, Name, Seconds, Text
 from agentd.wire.lines import PARSE_ERRORS, BadLine, bad_line, describe, examined
 
 Role = Literal["agent", "viewer", "operator"]
 Select = Annotated[list[Name], Meta(max_length=SELECT_MAX)]
+Offsets = Annotated[dict[Name, Integer], Meta(max_length=SELECT_MAX)]
 
 
 class NoArgs(Struct):
@@ -51,13 +54,15 @@ class SignalArgs(WriteArgs, kw_only=True):
 
     signal: Name
 
+    def __post_init__(self) -> None:
+        if self.signal not in signals.Signals.__members__:
+            raise ValueError(f"signal: {self.signal!r} is not the name of a signal, such as SIGHUP")
+
 
 class WaitArgs(SelectArgs, kw_only=True):
     """`wait`: what for, and how long at most."""
 
-    goal: Literal["ready", "healthy", "stopped", "paused"] | None = msgspec.field(
-        name="for", default=None
-    )
+    goal: Goal | None = msgspec.field(name="for", default=None)
     timeout_s: Seconds | None = None
 
 
@@ -71,12 +76,13 @@ class EventsArgs(SelectArgs):
 
 
 class LogsArgs(SelectArgs):
-    """`logs`: how much, from when, what."""
+    """`logs`: how much, from when, what; `from`: the offset that each agent was followed to."""
 
     lines: Integer | None = None
     since_ms: Integer | None = None
     grep: Text | None = None
     raw: bool | None = None
+    offsets: Offsets | None = msgspec.field(name="from", default=None)
 
 
 class ReloadArgs(Struct):

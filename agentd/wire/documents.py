@@ -1,8 +1,8 @@
 """The status document of CONTRACT 6.1, from the core's records; times become seconds here."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
+from agentd.config.encodable import utc_text
 from agentd.core import liveness
 from agentd.core.agent import Agent, local_dependencies
 from agentd.core.dependencies import blockers
@@ -11,13 +11,6 @@ from agentd.core.telemetry import Telemetry
 
 Document = dict[str, object]
 INTERNAL_PREFIX = "agentd-"
-
-
-def iso_time(wall_ms: int) -> str:
-    """ISO 8601 in UTC with milliseconds, as every document has it."""
-    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + (
-        f"{wall_ms % 1000:03d}Z"
-    )
 
 
 def status_document(
@@ -36,7 +29,7 @@ def status_document(
         summary[str(agent["health"])] += 1
     return {
         "host": host,
-        "time": iso_time(wall_ms),
+        "time": utc_text(wall_ms),
         "daemon": daemon,
         "summary": summary,
         "agents": agents,
@@ -95,7 +88,7 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
         "dropped_lines": agent.telemetry.dropped,
         "transitions": [
             {
-                "time": iso_time(wall_ms - (now_ms - change.at_ms)),
+                "time": utc_text(wall_ms - (now_ms - change.at_ms)),
                 "state": change.state.value,
                 "why": change.why,
             }
@@ -132,7 +125,7 @@ def _last_exit(agent: Agent, now_ms: int, wall_ms: int) -> Document | None:
         "signal": last.signal,
         "reason": last.reason.value,
         "evidence": last.evidence,
-        "time": iso_time(wall_ms - (now_ms - last.at_ms)),
+        "time": utc_text(wall_ms - (now_ms - last.at_ms)),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from agentd.config.units import plain
+from agentd.config.encodable import encodable, plain
 from agentd.wire.limits import LineId
 
 _encode: Final = msgspec.json.Encoder(enc_hook=plain).encode
@@ -38,14 +38,4 @@ def _line(payload: Mapping[str, object]) -> bytes:
     try:
         return _encode(payload) + b"\n"
     except UnicodeEncodeError:  # half a surrogate pair, such as from a file name in an error
-        return _encode(_encodable(payload)) + b"\n"
-
-
-def _encodable(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, Mapping):
-        return {str(_encodable(key)): _encodable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encodable(item) for item in value]
-    return value
+        return _encode(encodable(payload)) + b"\n"

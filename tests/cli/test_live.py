@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.stub import Answer, Document, Stub, agent, status
+from tests.cli.stub import Answer, Document, Refusal, Stub, agent, status
 
 Serve = Callable[[dict[str, Answer]], Stub]
 Ctl = Callable[..., tuple[int, str, str]]
@@ -93,43 +93,36 @@ def test_watch_as_json_is_json_lines(
     assert all(line.startswith("{") for line in out.splitlines())
 
 
-def pausing(*later: Document) -> Answer:
-    """Statuses one after the other, the last of them from then on."""
-    left = list(later)
-    return lambda _request, _send: status(left.pop(0) if len(left) > 1 else left[0])
-
-
 WRITTEN = {"agents": [{"name": "a", "state": "running", "intent": "paused"}]}
 
 
-def test_pause_waits_until_all_are_paused(serve: Serve, ctl: Ctl) -> None:
-    stub = serve(
-        {
-            "pause": WRITTEN,
-            "status": pausing(
-                agent("a", intent="paused", state="stopping"),
-                agent("a", intent="paused", state="paused"),
-            ),
-        }
-    )
-    assert ctl("pause", "a") == (0, "a: paused\n", "")
-    assert stub.commands() == ["pause", "status", "status"]
+@pytest.mark.parametrize(("command", "goal"), [("pause", "paused"), ("kill", "stopped")])
+def test_a_pause_and_a_kill_wait_until_it_has_come_true(
+    serve: Serve, ctl: Ctl, command: str, goal: str
+) -> None:
+    met = {"agents": [{"name": "a", "state": goal, "met": True, "why": ""}]}
+    stub = serve({command: WRITTEN, "show": {"agents": {}}, "wait": met})
+    assert ctl(command, "a") == (0, f"a: {goal}\n", "")
+    assert stub.asked[-1]["args"]["for"] == goal
 
 
-def test_pause_says_so_when_somebody_takes_it_back(serve: Serve, ctl: Ctl) -> None:
-    serve({"pause": WRITTEN, "status": pausing(agent("a", intent="up", state="running"))})
-    code, out, err = ctl("pause", "a")
-    assert (code, out) == (1, "")
-    assert "somebody took the pause back" in err
+def test_a_remark_that_has_come_true_is_not_repeated(serve: Serve, ctl: Ctl) -> None:
+    told = {
+        "agents": [{"name": "a", "message": "stops"}, {"name": "b", "message": "is down already"}]
+    }
+    met = {"agents": [{"name": name, "state": "stopped", "met": True} for name in "ab"]}
+    serve({"stop": told, "show": {"agents": {}}, "wait": met})
+    assert ctl("stop", "a", "b")[1] == "a: stopped\nb: stopped (is down already)\n"
 
 
-def test_pause_that_takes_too_long_exits_124(serve: Serve, ctl: Ctl) -> None:
-    serve({"pause": WRITTEN, "status": pausing(agent("a", intent="paused", state="stopping"))})
+def test_a_pause_that_takes_too_long_exits_124(serve: Serve, ctl: Ctl) -> None:
+    late = Refusal("timeout", "a: not paused in time", "agentctl status a")
+    serve({"pause": WRITTEN, "show": {"agents": {}}, "wait": late})
     code, _out, err = ctl("pause", "a", "--timeout", "0.5")
     assert (code, "not paused in time" in err) == (124, True)
 
 
-@pytest.mark.parametrize("command", ["start", "stop", "restart", "pause", "resume"])
+@pytest.mark.parametrize("command", ["start", "stop", "restart", "kill", "pause", "resume"])
 def test_no_wait_asks_once(serve: Serve, ctl: Ctl, command: str) -> None:
     stub = serve({command: WRITTEN})
     assert ctl(command, "a", "--no-wait") == (0, "a: running\n", "")

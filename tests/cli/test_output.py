@@ -2,14 +2,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
 from agentd.cli import agentd as daemon_script
 from agentd.cli import exits
 from agentd.cli import main as operator_script
+from agentd.cli.commands.heartbeat import STATUSES
 from agentd.cli.invocation import Invocation
 from agentd.cli.lazy import LazyGroup
+from agentd.wire.shapes import StatusWord
 from tests.cli.stub import Answer, Document, HangUp, Stub, agent, event, status
 
 Serve = Callable[[dict[str, Answer]], Stub]
@@ -137,6 +140,11 @@ print(sorted((heavy & set(sys.modules)) | ours), file=sys.stderr)
     assert done.stderr == "[]\n"
 
 
+def test_agentctl_knows_every_status_that_the_wire_takes() -> None:
+    # Written twice, because a beat of a shell script must not pay for msgspec.
+    assert set(STATUSES) == set(get_args(StatusWord))
+
+
 def test_the_client_imports_only_the_standard_library() -> None:
     code = (
         "import sys, agentd.client; names = {name.split('.')[0] for name in sys.modules}; "
@@ -201,7 +209,13 @@ def test_c7_hostile_text_never_reaches_the_terminal_raw(serve: Serve, ctl: Ctl) 
             "kill": {"agents": [{"name": "a", "message": hostile}]},
         }
     )
-    for words in (["status"], ["status", "a"], ["events"], ["logs", "a"], ["kill", "a"]):
+    for words in (
+        ["status"],
+        ["status", "a"],
+        ["events"],
+        ["logs", "a"],
+        ["kill", "a", "--no-wait"],
+    ):
         _code, out, err = ctl(*words)
         assert not set(out) & set("\x1b\x00\u202e\ud800\r"), words
         assert "\nagentctl: forged" not in out + err, words

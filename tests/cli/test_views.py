@@ -141,8 +141,8 @@ def test_status_of_one_name_adds_its_events_and_log(serve: Serve, ctl: Ctl) -> N
     assert out.endswith(
         "  tags       shop\n\n"
         "recent\n"
-        "  TIME                 SEVERITY  AGENT       EVENT         MESSAGE\n"
-        "  2026-11-21 08:00:00  warning   researcher  agent.exited  EXITED: ended with code 3\n\n"
+        "  TIME                 SEVERITY  EVENT         MESSAGE\n"
+        "  2026-11-21 08:00:00  warning   agent.exited  EXITED: ended with code 3\n\n"
         "log\n"
         "  one\n"
         "  two\n"

@@ -93,5 +93,6 @@ def test_the_reload_document_names_agents_and_keys(read: Read) -> None:
         "applied": [{"agent": "a", "keys": ["nice"]}],
         "unchanged": [],
         "settings": [],
+        "at_next_start": [],
         "errors": [],
     }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.config import effects, sources
+from agentd.config import no_effect, sources
 from agentd.config.argv import argv
 from agentd.config.load import load
 from tests.config.conftest import Read
@@ -161,7 +161,7 @@ def test_a_file_beyond_the_bound_is_refused(read: Read, monkeypatch: pytest.Monk
 
 
 def test_what_has_no_effect_yet_is_said(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(effects, "NO_EFFECT_YET", ("agents.*.budget", "alerts", "daemon.watch"))
+    monkeypatch.setattr(no_effect, "NO_EFFECT_YET", ("agents.*.budget", "alerts", "daemon.watch"))
     loaded = read("[alerts]\n", a=f"{A}[budget]\nusd_per_day = 5\n")
     assert loaded.errors == []
     assert [(notice.key, notice.line) for notice in loaded.notices] == [

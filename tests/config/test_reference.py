@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_reference_in_the_repository_is_what_the_schema_says() -> None:
-    message = "run `make docs` (python -m agentd.config.reference)"
+    message = "run `make docs`"
     written = (ROOT / "docs/config.md").read_text(encoding="utf-8")
     assert written == reference.markdown(), message
     written = (ROOT / "config.example.toml").read_text(encoding="utf-8")
@@ -92,15 +92,3 @@ def test_the_schema_has_defaults_and_texts() -> None:
     assert cooldown["description"].startswith("At least this long")
     every = tomllib.loads(reference.uncommented(reference.example()))
     assert list(jsonschema.Draft202012Validator(json_schema()).iter_errors(every)) == []
-
-
-def test_stale_files_are_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert reference.main(["--check"]) == 1
-    assert reference.main([]) == 0
-    assert reference.main(["--check"]) == 0
-    (tmp_path / "docs/config.md").write_text("old")
-    assert reference.main(["--check"]) == 1
-    assert "docs/config.md: not what the schema says" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,13 @@ PYTHON = sys.executable
 RUN = (
     "import sys; from pathlib import Path; from agentd.daemon.main import run; "
     "sys.exit(run(Path(sys.argv[1]), None))"
+)
+# As systemd does: the descriptors begin at 3, and LISTEN_PID is whoever is exec'ed.
+HAND_OVER = (
+    "import fcntl, os, sys; fds = [int(one) for one in sys.argv[1].split(',')]; "
+    "high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]; "
+    "[os.close(fd) for fd in fds]; [os.dup2(fd, 3 + place) for place, fd in enumerate(high)]; "
+    "os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[2:])"
 )
 WAIT_S = 15.0
 
@@ -66,6 +73,8 @@ class Daemon:
         self.socket = root / "run" / "agentd.sock"
         self.process: subprocess.Popen[bytes] | None = None
         self.notified: list[str] = []
+        self.kept: dict[str, int] = {}
+        """Descriptors that the daemon had its service manager keep, by name."""
         self._ids = itertools.count(1)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(root / "notify"))
@@ -96,15 +105,30 @@ class Daemon:
 
     def start(self, *, ready: bool = True, env: dict[str, str] | None = None) -> "Daemon":
         """Start it; with `ready`, wait for its READY=1."""
-        self.process = subprocess.Popen(
-            [PYTHON, "-c", RUN, str(self.config)],
-            env={**_environment(), "NOTIFY_SOCKET": str(self.root / "notify"), **(env or {})},
-            stderr=(self.root / "stderr").open("ab"),
-            start_new_session=True,
-        )
+        self._spawn([PYTHON, "-c", RUN, str(self.config)], env or {})
         if ready:
             self.await_notify("READY=1")
         return self
+
+    def start_with_kept(self) -> "Daemon":
+        """Start it as a service manager does that has kept descriptors for it."""
+        self.heard()
+        names, fds = list(self.kept), list(self.kept.values())
+        env = {"LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": ":".join(names)}
+        words = [PYTHON, "-c", RUN, str(self.config)]
+        told = ",".join(map(str, fds))
+        self._spawn([PYTHON, "-c", HAND_OVER, told, *words], env, fds)
+        self.await_notify("READY=1")
+        return self
+
+    def _spawn(self, words: list[str], env: dict[str, str], fds: Sequence[int] = ()) -> None:
+        self.process = subprocess.Popen(
+            words,
+            env={**_environment(), "NOTIFY_SOCKET": str(self.root / "notify"), **env},
+            stderr=(self.root / "stderr").open("ab"),
+            start_new_session=True,
+            pass_fds=fds,
+        )
 
     def await_notify(self, word: str) -> None:
         """Wait until the daemon says `word` to its service manager."""
@@ -112,7 +136,7 @@ class Daemon:
         while (left := end - time.monotonic()) > 0:
             self._notify.settimeout(min(left, 0.2))
             with contextlib.suppress(TimeoutError):
-                said = self._notify.recv(4096).decode()
+                said = self._hear()
                 self.notified.append(said)
                 if word in said.splitlines():
                     return
@@ -199,8 +223,21 @@ class Daemon:
         heard = []
         with contextlib.suppress(BlockingIOError):
             while True:
-                heard.append(self._notify.recv(4096).decode())
+                heard.append(self._hear())
         return heard
+
+    def _hear(self) -> str:
+        """Take one message, and keep or drop the descriptor it is about."""
+        raw, fds, _, _ = socket.recv_fds(self._notify, 4096, 8)
+        said = raw.decode()
+        told = dict(line.partition("=")[::2] for line in said.splitlines())
+        if "FDSTORE" in told:
+            self.kept[told["FDNAME"]] = fds.pop()
+        elif "FDSTOREREMOVE" in told and told["FDNAME"] in self.kept:
+            os.close(self.kept.pop(told["FDNAME"]))
+        for fd in fds:
+            os.close(fd)
+        return said
 
     def until_state(self, name: str, state: str) -> Document:
         return self.until(name, lambda shown: shown["state"] == state)
@@ -231,6 +268,9 @@ class Daemon:
                 self.process.kill()
                 self.process.wait(10)
         self._notify.close()
+        for fd in self.kept.values():
+            os.close(fd)
+        self.kept.clear()
         for pid in self.survivors():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -212,6 +212,16 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
+async def cgroup_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """Give a process layer on cgroup v2."""
+    if not can_make_cgroups():
+        pytest.skip("no cgroup v2 hierarchy to write to")
+    made = Bench(_reachable(tmp_path), cgroups=True)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
 async def sweep_bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """Give a process layer without cgroups."""
     made = Bench(_reachable(tmp_path), cgroups=False)

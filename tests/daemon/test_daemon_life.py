@@ -208,6 +208,17 @@ def test_logs_show_what_an_agent_said(daemon: Daemon) -> None:
     assert "one" not in told
 
 
+def test_f3_a_secret_of_the_config_is_masked_where_an_agent_prints_it(daemon: Daemon) -> None:
+    daemon.agent(
+        "talker",
+        ["sh", "-c", 'echo "key $API_KEY"; exec sleep 300'],
+        'environment = { API_KEY = "canary-123456" }\n[heartbeat]\nrequired = false',
+    )
+    daemon.start()
+    daemon.until_true(lambda: "key ***" in str(daemon.ask("logs", select=["talker"])))
+    assert "canary" not in str(daemon.ask("logs", select=["talker"], raw=True))
+
+
 def test_a_validate_command_that_refuses_is_a_failure_and_nothing_starts(daemon: Daemon) -> None:
     daemon.sleeper("one", '[restart]\nvalidate = ["sh", "-c", "echo bad state; exit 1"]')
     daemon.start()

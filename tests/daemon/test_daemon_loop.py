@@ -114,6 +114,49 @@ async def test_p5_a_stall_of_the_loop_is_told_before_anything_else(
     loop.end()
 
 
+@pytest.mark.parametrize(
+    ("late_ms", "kind", "gap_ms"),
+    [
+        (loops.LAG_MS_MAX, None, 0),
+        (loops.LAG_MS_MAX + 1, "lag", loops.LAG_MS_MAX + 1),
+        (loops.TICK_MS, "lag", loops.TICK_MS),
+        # From here on all since the last sign of life counts.
+        (loops.TICK_MS + 1, "lag", 2 * loops.TICK_MS + 1),
+        (loops.LATE_MS_MAX, "lag", loops.LATE_MS_MAX + loops.TICK_MS),
+        (loops.LATE_MS_MAX + 1, "stall", loops.LATE_MS_MAX + loops.TICK_MS + 1),
+    ],
+)
+async def test_p5_lateness_is_nobodys_silence_and_only_a_long_one_is_told(
+    monkeypatch: pytest.MonkeyPatch, late_ms: int, kind: str | None, gap_ms: int
+) -> None:
+    core = Remembering()
+    monkeypatch.setattr(loops, "monotonic_ms", lambda: 1_000_000)
+    loop = started(core)
+    now_ms = 1_000_000 + loops.TICK_MS + late_ms
+    monkeypatch.setattr(loops, "monotonic_ms", lambda: now_ms)
+    loop.post(ReaderLeft("late"))
+    await until(lambda: ReaderLeft("late") in core.told)
+    gaps = [(event.kind, event.gap_ms) for event in core.told if isinstance(event, Gap)]
+    assert gaps == ([(kind, gap_ms)] if kind else [])
+    assert loop.stalls == (kind == "stall")
+    loop.end()
+
+
+async def test_a_deadline_met_too_late_waits_once_for_what_has_arrived() -> None:
+    core = Remembering()
+    loop = started(core)
+    core.deadline_ms = boottime_ms() - loops.LAG_MS_MAX - 100
+    loop.post(ReaderLeft("arms the timer"))
+    met_ms = boottime_ms()
+    aio = asyncio.get_running_loop()
+    # What a wake-up without events leaves to be read by the next one.
+    aio.call_later(0.02, loop.post, ReaderLeft("had arrived"))
+    await until(lambda: Ticked() in core.told)
+    assert core.told[-2:] == [ReaderLeft("had arrived"), Ticked()]
+    assert boottime_ms() - met_ms >= loops.CATCH_UP_MS - 5
+    loop.end()
+
+
 async def test_p13_an_exception_costs_its_event_and_becomes_a_record() -> None:
     core = Remembering()
 

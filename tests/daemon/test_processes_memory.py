@@ -103,8 +103,14 @@ def test_the_exact_share_corrects_the_sum_until_the_next() -> None:
     meter.measure(own)
     assert meter.wants_pss(0.0)
     meter.asked(0.0)
-    meter.correct(0.5)
+    meter.correct(before // 2)
     assert abs(meter.measure(own) - before // 2) < MIB
+    # What it grows by afterwards counts in full: nobody shares it.
+    kept = b"x" * (20 * MIB)
+    assert meter.measure(own) - before // 2 > 19 * MIB
+    meter.correct(1 << 50)
+    assert meter.measure(own) == 0
+    assert kept
     assert not meter.wants_pss(59.0)
     assert meter.wants_pss(60.0)
     meter.close()
@@ -124,12 +130,12 @@ def test_after_a_change_of_processes_the_share_is_read_sooner() -> None:
 
 
 def test_a_lone_process_is_what_its_anonymous_pages_are() -> None:
-    share = memory.share_of([os.getpid(), (1 << 22) + 1])
-    assert share is not None
-    assert 0.1 < share < 1.5
     meter = memory.TreeMeter()
     before = meter.measure({os.getpid(): 0})
-    meter.correct(0.001)
+    excess_bytes = memory.excess_of([os.getpid(), (1 << 22) + 1])
+    assert excess_bytes is not None
+    assert -before < excess_bytes < before
+    meter.correct(before)
     assert abs(meter.measure({os.getpid(): 0}) - before) < MIB
     meter.close()
 

@@ -21,13 +21,14 @@ from tests.daemon.process_bench import (
     alive,
     bench,
     carriers,
+    cgroup_bench,
     config,
     give_pid_away,
     move_to_group,
     open_files,
 )
 
-__all__ = ["bench"]
+__all__ = ["bench", "cgroup_bench"]
 V1 = Path("/sys/fs/cgroup")
 LOOP_MS_MAX = 250
 
@@ -333,24 +334,23 @@ async def test_the_loop_is_not_held_up_by_a_kill_of_fifty_trees(bench: Bench) ->
     assert max(gaps) * 1000 < LOOP_MS_MAX + 5
 
 
-async def test_a_cgroup_is_gone_with_its_incarnation(bench: Bench) -> None:
-    await bench.start(config("sleep 600"))
-    tree = bench.run_of().tree
-    if not isinstance(tree, CgroupTree):
-        pytest.skip("no cgroup")
+async def test_a_cgroup_is_gone_with_its_incarnation(cgroup_bench: Bench) -> None:
+    await cgroup_bench.start(config("sleep 600"))
+    tree = cgroup_bench.run_of().tree
+    assert isinstance(tree, CgroupTree)
     assert counters(tree.directory / "cgroup.events")["populated"] == 1
-    await bench.kill()
+    await cgroup_bench.kill()
     assert not tree.directory.exists()
 
 
 async def test_a_process_that_left_its_cgroup_is_noted_and_killed_with_the_rest(
-    bench: Bench,
+    cgroup_bench: Bench,
 ) -> None:
+    bench = cgroup_bench
     escape = "(echo $BASHPID; exec sleep 600) & echo $! ready; exec sleep 600"
     await bench.start(config(shell(escape)))
     run = bench.run_of()
-    if not isinstance(run.tree, CgroupTree):
-        pytest.skip("no cgroup")
+    assert isinstance(run.tree, CgroupTree)
     helper = int((await bench.output("ready")).split()[0])
     move_to_group(helper, run.tree.directory.parent.parent)
     await bench.sampler._look_for_escapes()

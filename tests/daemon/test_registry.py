@@ -1,4 +1,11 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+from agentd.core.effects import Spawn
+from agentd.daemon.processes import Prepared
 from agentd.daemon.registry import RETIRED_MAX, Incarnation, Registry
+from agentd.daemon.starts import Starts
+from agentd.store.rows import Outcome
 
 
 def incarnation(ordinal: int = 1, **facts: object) -> Incarnation:
@@ -71,3 +78,26 @@ def test_retired_tokens_are_bounded() -> None:
     registry = Registry()
     registry.retire(number.to_bytes(4) for number in range(RETIRED_MAX + 10))
     assert len(registry._retired) == RETIRED_MAX
+
+
+def test_a_started_leader_is_known_by_its_pidfd_even_when_it_has_been_reaped() -> None:
+    registry, released = Registry(), []
+    nothing = SimpleNamespace(open=str, keep_fd=lambda *_: True, release=released.append)
+    starts = Starts(
+        aio=nothing,
+        post=released.append,
+        submit=lambda _, done: done(Outcome()),
+        processes=nothing,
+        registry=registry,
+        ears=nothing,
+        output=nothing,
+        errands=nothing,
+        config_of=lambda _: None,
+        manager=nothing,
+        socket=Path("/s"),
+    )
+    prepared = Prepared("a", 1, "a-1", 7, 9, 1234, 99, "boot", "", "token", 0)
+    starts._go_on(Spawn("a", 1, "a-1", "autostart"), prepared)
+    known = registry.by_leader_inode(99)
+    assert known is not None
+    assert (known.agent, released) == ("a", [prepared])

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from agentd.daemon import sockets, visitors
+from agentd.daemon import sockets
+from agentd.daemon.followers import FOLLOWERS_MAX
 from agentd.daemon.outbox import BUFFER_BYTES_MAX
 from agentd.daemon.peers import Peer, Role
 from agentd.wire import replies
@@ -183,13 +184,13 @@ async def test_one_long_answer_reaches_whoever_reads_it() -> None:
 async def test_only_so_many_may_follow() -> None:
     async with Hallway() as hallway:
         follow = {"id": 1, "cmd": "events", "follow": True}
-        kept = [await hallway.connect() for _ in range(visitors.FOLLOWERS_MAX)]
+        kept = [await hallway.connect() for _ in range(FOLLOWERS_MAX)]
         for peer in kept:
             assert (await peer.ask(follow))["ok"]
         late = await hallway.connect()
         assert await late.error(follow) == "too_busy"
         kept[0].close()
-        await until(lambda: hallway.hall.visitors.followers < visitors.FOLLOWERS_MAX)
+        await until(lambda: hallway.hall.visitors.followers < FOLLOWERS_MAX)
         assert (await late.ask(follow))["ok"]
 
 

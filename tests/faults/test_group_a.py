@@ -3,9 +3,9 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from tests.daemon.harness import PYTHON, RUN, Document, alive
@@ -89,7 +89,7 @@ def test_a8_without_a_cooldown_there_is_never_more_than_one_spawn_a_second(fleet
     fleet.until_state("hasty", "escalated")
     begun = moments(fleet.events("hasty"), "agent.starting")
     assert len(begun) == 5
-    gaps = [later - earlier for earlier, later in zip(begun[1:], begun[2:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(begun[1:])]
     assert min(gaps) >= 0.999
 
 
@@ -197,14 +197,7 @@ def test_a20_a_launcher_that_ignores_sigchld_costs_no_status(fleet: Fleet) -> No
     fleet.shell("seven", "sleep 0.2; exit 7", "[restart]\npolicy = 'never'")
     fleet.sleeper("one")
     script = f"trap '' CHLD; exec {PYTHON} -c '{RUN}' {fleet.config}"
-    fleet.process = subprocess.Popen(
-        ["/bin/sh", "-c", script],
-        env={**os.environ, "NOTIFY_SOCKET": str(fleet.root / "notify")},
-        stderr=(fleet.root / "stderr").open("ab"),
-        start_new_session=True,
-    )
-    fleet.await_notify("READY=1")
-    fleet.settle()
+    fleet.start_as(["/bin/sh", "-c", script])
     last = fleet.until("seven", lambda s: s["last_exit"] is not None)["last_exit"]
     assert (last["reason"], last["code"]) == ("EXITED", 7)
     pid = fleet.until_state("one", "running")["pid"]

@@ -1,10 +1,10 @@
 """Group B: an agent hangs, or the daemon itself is held up."""
 
+import contextlib
 import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,12 +47,14 @@ def test_b2_one_that_spins_is_unreachable_and_its_cpu_says_so(fleet: Fleet) -> N
     fleet.program("spin", "trouble", "spin", text=ONCE + "\n[memory]\nsample = '250ms'\n")
     fleet.start()
     first = fleet.until("spin", lambda s: s["health"] == "healthy")["pid"]
+    fleet.until("spin", lambda s: s["health"] == "degraded")
+    had, lacked = (int(word) for word in Path(f"/proc/{first}/schedstat").read_text().split()[:2])
     shown = fleet.until("spin", lambda s: s["pid"] not in (None, first))
     assert shown["last_exit"]["reason"] == "TIMEOUT"
     used = re.search(r"CPU (\d+) %", shown["last_exit"]["evidence"])
     assert used, shown["last_exit"]["evidence"]
-    # Of a core that it has to share with whatever else this machine does.
-    assert int(used[1]) >= 20
+    # Of a core that it shares with whatever else runs here: what it got, it used.
+    assert int(used[1]) >= 40 * had / (had + lacked)
 
 
 def test_b6_one_that_ignores_sigterm_is_killed_with_its_tree_after_its_grace(fleet: Fleet) -> None:
@@ -70,7 +72,7 @@ def test_b6_one_that_ignores_sigterm_is_killed_with_its_tree_after_its_grace(fle
     assert not [member for member in tree if alive(member)]
 
 
-@contextmanager
+@contextlib.contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """A process that even SIGKILL can't end: frozen by a v1 control group."""
     group = Path("/sys/fs/cgroup/freezer") / f"agentd-test-{pid}"
@@ -178,6 +180,24 @@ def test_b10_a_stopped_daemon_costs_a_printing_agent_nothing(fleet: Fleet) -> No
     fleet.until_true(lambda: fleet.events(kind="daemon.stalled"))
 
 
+@pytest.mark.parametrize("stopped_s", [0.9, 1.4, 2.1])
+def test_b10_a_short_stop_is_nobodys_silence_either(fleet: Fleet, stopped_s: float) -> None:
+    """Shorter than what is told as a stall, and longer than `degraded_after` or nearly so."""
+    fleet.program("beats", "trouble", "on")
+    fleet.start()
+    for _ in range(3):
+        before = fleet.until("beats", lambda s: s["heartbeats"] > 5)
+        with fleet.away():
+            fleet.signal(signal.SIGSTOP)
+            time.sleep(stopped_s)  # the fault itself
+            fleet.signal(signal.SIGCONT)
+            fleet.ask("ping")
+        more = before["heartbeats"] + 5
+        after = fleet.until("beats", lambda s, n=more: s["heartbeats"] > n)
+        assert (after["pid"], after["health"]) == (before["pid"], "healthy")
+    assert "agent.degraded" not in kinds(fleet, "beats")
+
+
 def test_b11_beats_sent_to_a_stopped_daemon_are_bounded_and_charged_to_nobody(fleet: Fleet) -> None:
     # A client that doesn't wait finds a full socket, as the SDK of a later version will.
     fleet.agent("burst", ["sleep", "600"], '[heartbeat]\nunreachable_after = "60s"')
@@ -189,10 +209,12 @@ def test_b11_beats_sent_to_a_stopped_daemon_are_bounded_and_charged_to_nobody(fl
             fleet.signal(signal.SIGSTOP)
             voice.channel.setblocking(False)
             sent = 0
-            with pytest.raises(BlockingIOError):
-                for _ in range(1000):
-                    voice.channel.sendall(b'{"status":"ok","task":"one of a thousand"}\n')
+            line = b'{"status":"ok","task":"one of a thousand"}\n'
+            with contextlib.suppress(BlockingIOError):
+                while sent < 1000:
+                    voice.channel.sendall(line)
                     sent += 1
+            assert sent < 1000
             fleet.signal(signal.SIGCONT)
             fleet.ask("ping")
         shown = fleet.until("burst", lambda s: s["heartbeats"] >= before + sent)

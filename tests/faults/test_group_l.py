@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,11 +43,15 @@ try:
     channel.connect({path!r})
 except PermissionError:
     print("EACCES"); sys.exit()
-channel.sendall(b'{{"id":1,"cmd":"status"}}\\n' + b'{{"id":2,"cmd":"kill","args":{{"select":["all"]}}}}\\n')
+channel.sendall(b'{{"id":1,"cmd":"status"}}\\n')
+channel.sendall(b'{{"id":2,"cmd":"kill","args":{{"select":["all"]}}}}\\n')
 raw = b""
-while part := channel.recv(65536):
-    raw += part
-print(raw.decode())
+try:
+    while part := channel.recv(65536):
+        raw += part
+except ConnectionResetError:
+    pass  # closed with something left unread
+print(raw.decode(), end="")
 """
 
 
@@ -65,6 +70,7 @@ def test_l1_a_stranger_who_may_connect_is_forbidden_and_closed(fleet: Fleet) -> 
     assert oct(fleet.socket.stat().st_mode & 0o777) == "0o666"
     pid = fleet.until_state("own", "running")["pid"]
     done = as_nobody(CONNECT.format(path=str(fleet.socket)))
+    assert done.stdout, done
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["error"]["code"] for answer in answers] == ["forbidden"], done
     assert fleet.status("own")["pid"] == pid
@@ -91,7 +97,7 @@ def test_l3_a_symlink_in_the_place_of_socket_or_directory_is_refused(fleet: Flee
     assert refusal_to_start(fleet, str(fleet.socket))
     assert fleet.socket.read_text() == "somebody else's file"
     fleet.socket.unlink()
-    (fleet.root / "run").rmdir()
+    shutil.rmtree(fleet.root / "run")
     (fleet.root / "elsewhere").mkdir()
     (fleet.root / "run").symlink_to(fleet.root / "elsewhere")
     assert refusal_to_start(fleet, str(fleet.root / "run"))
@@ -168,7 +174,9 @@ def test_l7_a_secret_is_only_in_its_agents_own_environment(fleet: Fleet) -> None
         fleet.journal(),
         fleet.ask("reload", dry_run=True),
         fleet.log(),
-        subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout,
+        subprocess.run(
+            ["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True
+        ).stdout,
         agentctl(fleet, "show", "holder").stdout,
     ]
     for number, document in enumerate(documents):
@@ -196,9 +204,7 @@ def test_l8_an_agent_with_a_user_has_that_users_rights_and_no_more(fleet: Fleet)
     fleet.sleeper("own", 'user = "nobody"\ndirectory = "/"')
     fleet.start()
     pid = fleet.until_state("own", "running")["pid"]
-    told = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-    )
+    told = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert told["Uid"].split() == [str(NOBODY)] * 4
     assert len(set(told["Gid"].split())) == 1
     assert told["Gid"].split()[0] != "0"
@@ -257,13 +263,11 @@ def test_l14_a_helper_that_the_daemon_starts_is_no_operator_either(fleet: Fleet)
     said = fleet.root / "said"
     fleet.sleeper("victim")
     script = f"{AGENTCTL} --socket {fleet.socket} kill victim >{said} 2>&1; echo $? >>{said}"
-    text = (
-        f"[restart]\nfailures_max = 1\non_escalate = {json.dumps(['/bin/sh', '-c', script])}\n"
-    )
+    text = f"[restart]\nfailures_max = 1\non_escalate = {json.dumps(['/bin/sh', '-c', script])}\n"
     fleet.shell("fails", "exit 1", text)
     fleet.start()
     pid = fleet.until_state("victim", "running")["pid"]
-    fleet.until_true(lambda: said.exists() and said.read_text().endswith("4\n"), lambda: fleet.log())
+    fleet.until_true(lambda: said.exists() and said.read_text().endswith("4\n"), fleet.log)
     assert (fleet.status("victim")["pid"], fleet.status("victim")["intent"]) == (pid, "up")
 
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def until(holds: Callable[[], object], seconds: float = WAIT_S) -> bool:
 
 def ask(cmd: str, **args: object) -> Document:
     """Send one command to the daemon; the result, or {} where there is no answer."""
-    line = json.dumps({"id": "1", "cmd": cmd, "args": args}) + "\n"
+    # The same id again would be taken for the same command, sent twice.
+    line = json.dumps({"id": uuid.uuid4().hex, "cmd": cmd, "args": args}) + "\n"
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(30)

@@ -83,7 +83,7 @@ class Invariants:
         rows = (mine[0].result or {}).get("agents", [])
         assert isinstance(rows, list)
         for row in rows:
-            if "error" in row:
+            if "error" in row or row.get("skipped"):
                 continue
             ledger = self.of(row["name"])
             if event.cmd in DOWN_WORDS and not (event.cmd == "stop" and ledger.word == "kill"):

@@ -11,20 +11,9 @@ SEEDS = 1_000
 CHUNK = 100
 SEEDS_FOR_MUTANT_MAX = 200
 
-# Seeds that once broke an invariant, each with what was found.
-ONCE_BROKEN = {
-    23: "an agent's health was told only when something happened to it",
-    20: "an external agent was booked as dead at each start of the daemon",
-    107: "a parked agent without a process was booked as dead a second time",
-    240: "a paused agent was spawned by a retry after a shortage",
-    643: "a stop was undone by a crash in the middle of it",
-    646: "an agent was started beside a dependency that was about to stop",
-    1125: "a resume did not clear the escalation under a pause",
-    1605: "an agent that waited for a process did not come back after a shutdown",
-    444: "a stop that waited for dependants was lost in a crash",
-    2313: "a pause was eaten by a crash of the daemon",
-    2766: "a crash in a shutdown left agents down",
-}
+# Seeds that broke an invariant, each with what was found. A change of what a seed draws makes
+# an entry void; the rule itself then has its test in tests/simulate/test_found.py.
+ONCE_BROKEN = {444: "a stop that waited for dependants was lost in a crash"}
 
 # Branches that some worlds must reach, or the thousand seeds test less than they seem to.
 RARE = (

@@ -3,10 +3,11 @@ from contextlib import closing
 
 import pytest
 
+from agentd.config.encodable import utc_text
 from agentd.config.units import parse_duration, parse_size
 from agentd.store.connection import open_reader
 from agentd.store.reader import events_query
-from agentd.store.rows import Stamp, utc_text
+from agentd.store.rows import Stamp
 from tests.store.desk import Desk, event, ids, persist
 
 

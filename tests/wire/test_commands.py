@@ -62,6 +62,8 @@ def test_arguments_are_checked_and_handed_on(cmd: str, args: dict[str, object]) 
         ("kill", {"select": ["a"], "reason": "x" * 4097}, "args.reason: "),
         ("kill", [], "args: expected `object | null`"),
         ("signal", {"select": ["a"]}, "missing required field `signal`"),
+        ("signal", {"select": ["a"], "signal": "SIGFOO"}, "args.signal: 'SIGFOO' is not the name"),
+        ("logs", {"select": ["a"], "from": {"a": "1"}}, "args.from"),
         ("wait", {"for": "lunch"}, "args.for: "),
         ("wait", {"timeout_s": -1}, "args.timeout_s: "),
         ("daemon", {"action": "explode"}, "args.action: "),

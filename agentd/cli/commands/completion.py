@@ -1,17 +1,15 @@
 """agentctl completion: names of commands, options and agents at TAB."""
 
+from typing import Final
+
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-WHERE = {
-    "bash": 'eval "$(agentctl completion bash)" in ~/.bashrc',
-    "zsh": 'eval "$(agentctl completion zsh)" in ~/.zshrc',
-    "fish": "agentctl completion fish > ~/.config/fish/completions/agentctl.fish",
-}
+SHELLS: Final = ("bash", "fish", "zsh")
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(sorted(WHERE)))
+@click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
     r"""Print the completion script of SHELL.

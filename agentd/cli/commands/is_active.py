@@ -1,11 +1,13 @@
 """agentctl is-active: are agents running? For scripts."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from agentd.cli import exits
-from agentd.cli.commands.status import fetch
-from agentd.cli.invocation import Invocation
 from agentd.cli.options import selectors
+from agentd.cli.question import answer
 from agentd.cli.selection import is_active
 
 
@@ -14,16 +16,11 @@ from agentd.cli.selection import is_active
 @click.pass_context
 def command(ctx: click.Context, select: tuple[str, ...]) -> None:
     """Exit 0 if all selected agents are running, 3 if one isn't, 4 if one isn't known."""
-    call = ctx.ensure_object(Invocation)
-    document = fetch(call, select)
-    call.confirm(
-        document, lambda shown: "\n".join(str(agent["state"]) for agent in shown["agents"])
-    )
-    ctx.exit(max(map(exit_code, document["agents"]), default=exits.UNKNOWN))
+    answer(ctx, select, lambda agent: str(agent["state"]), exit_code)
 
 
-def exit_code(agent: dict[str, object]) -> int:
-    """Answer for one agent."""
-    if is_active(agent):
-        return exits.DONE
-    return exits.NOT_RUNNING
+def exit_code(agents: Sequence[dict[str, Any]]) -> int:
+    """Answer for all of them."""
+    if not agents:
+        return exits.UNKNOWN
+    return exits.DONE if all(map(is_active, agents)) else exits.NOT_RUNNING

@@ -1,11 +1,13 @@
 """agentctl is-failed: has an agent failed? For scripts."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from agentd.cli import exits
-from agentd.cli.commands.status import fetch
-from agentd.cli.invocation import Invocation
 from agentd.cli.options import selectors
+from agentd.cli.question import answer
 from agentd.cli.selection import is_failed
 
 
@@ -17,13 +19,9 @@ def command(ctx: click.Context, select: tuple[str, ...]) -> None:
 
     Failed: escalated, in cooldown after a failure, or unreachable.
     """
-    call = ctx.ensure_object(Invocation)
-    document = fetch(call, select)
-    call.confirm(
-        document,
-        lambda shown: "\n".join(
-            f"{agent['state']}, {agent['health']}" for agent in shown["agents"]
-        ),
-    )
-    failed = any(map(is_failed, document["agents"]))
-    ctx.exit(exits.DONE if failed else exits.NOT_RUNNING)
+    answer(ctx, select, lambda agent: f"{agent['state']}, {agent['health']}", exit_code)
+
+
+def exit_code(agents: Sequence[dict[str, Any]]) -> int:
+    """Answer for all of them."""
+    return exits.DONE if any(map(is_failed, agents)) else exits.NOT_RUNNING

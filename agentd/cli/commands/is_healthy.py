@@ -1,11 +1,15 @@
 """agentctl is-healthy: are agents healthy? For scripts."""
 
+from collections.abc import Sequence
+from typing import Any, Final
+
 import click
 
 from agentd.cli import exits
-from agentd.cli.commands.status import fetch
-from agentd.cli.invocation import Invocation
 from agentd.cli.options import selectors
+from agentd.cli.question import answer
+
+_CODES: Final = {"healthy": exits.DONE, "unknown": exits.UNKNOWN}
 
 
 @click.command("is-healthy")
@@ -13,16 +17,10 @@ from agentd.cli.options import selectors
 @click.pass_context
 def command(ctx: click.Context, select: tuple[str, ...]) -> None:
     """Exit 0 if all selected agents are healthy, 3 if one isn't, 4 if one isn't known."""
-    call = ctx.ensure_object(Invocation)
-    document = fetch(call, select)
-    call.confirm(
-        document, lambda shown: "\n".join(str(agent["health"]) for agent in shown["agents"])
-    )
-    ctx.exit(max(map(exit_code, document["agents"]), default=exits.UNKNOWN))
+    answer(ctx, select, lambda agent: str(agent["health"]), exit_code)
 
 
-def exit_code(agent: dict[str, object]) -> int:
-    """Answer for one agent."""
-    if agent.get("health") == "healthy":
-        return exits.DONE
-    return exits.UNKNOWN if agent.get("health") == "unknown" else exits.NOT_RUNNING
+def exit_code(agents: Sequence[dict[str, Any]]) -> int:
+    """Answer for all of them: what isn't known outweighs what is bad."""
+    codes = (_CODES.get(str(agent["health"]), exits.NOT_RUNNING) for agent in agents)
+    return max(codes, default=exits.UNKNOWN)

@@ -33,6 +33,11 @@ def render(plan: Document) -> str:
         changes = [_change(change) for change in plan.get(kind) or ()]
         if changes:
             lines.append(f"{kind + ':':<11}{', '.join(changes)}")
+    if plan.get("settings"):
+        lines.append(f"settings:  {_change({'agent': 'agentd', 'keys': plan['settings']})}")
+    fixed = ", ".join(plan.get("at_next_start") or ())
+    if fixed:
+        lines.append(f"only when agentd is started anew: {visible(fixed)}")
     if plan.get("dry_run"):
         lines.append("nothing was done (dry run)")
     return "\n".join(lines) or "no agents"

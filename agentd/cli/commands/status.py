@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 WATCH_S = 2.0
+NO_EFFECT_TOLD_MAX = 4
 
 
 @click.command("status")
@@ -48,6 +49,7 @@ def command(
         else:
             call.answer(document, _table)
         if not watch:
+            _tell_no_effect(call, document, select)
             break
         time.sleep(min(WATCH_S, call.left_s() or WATCH_S))
     ctx.exit(exit_code(document) if select else exits.DONE)
@@ -83,6 +85,16 @@ def _check(call: Invocation, select: tuple[str, ...]) -> int:
     code, line = verdict(document)
     call.answer(document, lambda _document: line)
     return code
+
+
+def _tell_no_effect(call: Invocation, document: Document, select: tuple[str, ...]) -> None:
+    """Say, to a person who looks at everything, which options were set and do nothing yet."""
+    keys = document["daemon"].get("no_effect_yet")
+    if not keys or select or call.json:
+        return
+    told = ", ".join(keys[:NO_EFFECT_TOLD_MAX])
+    more = f" and {len(keys) - NO_EFFECT_TOLD_MAX} more" if len(keys) > NO_EFFECT_TOLD_MAX else ""
+    call.note(f"without effect in this version: {told}{more} (agentd check says where)")
 
 
 def _table(document: Document) -> "Table":

@@ -22,6 +22,7 @@ In a second terminal:
   {agentctl} status --watch
   {agentctl} events -f
   {agentctl} kill leaking --reason "enough"
+Or kill -9 agentd itself: it is started again here, and finds its agents alive.
 Ctrl-C ends the fleet and removes the directory.
 """
 

@@ -51,8 +51,17 @@ HEALTH_STYLE: Final = {
 }
 STATE_STYLE: Final = {"escalated": "bold red", "cooldown": "yellow", "parked": "yellow"}
 TASK_CHARS_MAX: Final = 40
-CUT: Final = ("TASK/STEP", "REASON")
-SPARE: Final = (">COST", ">PID", ">UPTIME", ">MEMORY", ">BEAT", ">RESTARTS", "TASK/STEP")
+CUT: Final = (("TASK/STEP", 10), ("REASON", 16))
+SPARE: Final = (
+    ">COST",
+    ">PID",
+    ">UPTIME",
+    ">RESTARTS",
+    ">MEMORY",
+    ">BEAT",
+    "TASK/STEP",
+    "REASON",
+)
 TOP_SPARE: Final = (">LIMIT", ">COST", ">BEAT", ">TOKENS/MIN", "TASK/STEP")
 
 

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from agentd.cli.views.words import shortened, visible, wrapped
 
 GAP: Final = 2
-CUT_CHARS_MIN: Final = 10
-"""No column is cut below this: less of a task or a reason tells nothing."""
+WRAP_CHARS_MIN: Final = 24
+"""No text goes on in lines shorter than this, which nobody could read."""
 
 
 class Cell(NamedTuple):
@@ -20,14 +20,15 @@ class Cell(NamedTuple):
 class Table(NamedTuple):
     """Columns whose name begins with `>` are aligned to the right.
 
-    Where a terminal is too narrow, columns of `cut` are shortened, then those of `spare` are
-    left out, the first of them first. With `wraps` the last column goes on in further lines.
+    Where a terminal is too narrow, the columns of `cut` are shortened, not below the length
+    beside them; then those of `spare` are left out, first those in which every row says
+    nothing, then the others in their order. With `wraps` the last column goes on in further lines.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     footer: str = ""
-    cut: Sequence[str] = ()
+    cut: Sequence[tuple[str, int]] = ()
     spare: Sequence[str] = ()
     wraps: bool = False
 
@@ -59,10 +60,21 @@ def fitted(table: Table, width: int) -> Table:
     """Return the table as it fits into `width` columns of a terminal, as well as it can."""
     for name in (None, *_empty(table), *table.spare):
         if name is not None:
-            table = _without(table, name)
+            table = without(table, name)
         if _least(table) <= width:
             break
     return _cut(table, width)
+
+
+def without(table: Table, name: str) -> Table:
+    """Return the table without a column; as it is, where it hasn't got that."""
+    if name not in table.columns:
+        return table
+    index = list(table.columns).index(name)
+    return table._replace(
+        columns=[*table.columns[:index], *table.columns[index + 1 :]],
+        rows=[[*row[:index], *row[index + 1 :]] for row in table.rows],
+    )
 
 
 def heading(column: str) -> str:
@@ -75,7 +87,7 @@ def _row(row: Sequence[Cell], table: Table, widths: Sequence[int], width: int | 
     if not table.wraps or width is None:
         return [_line(texts, table, widths)]
     indent = sum(widths[:-1]) + GAP * (len(widths) - 1)
-    first, *rest = wrapped(texts[-1], width - indent)
+    first, *rest = wrapped(texts[-1], max(width - indent, WRAP_CHARS_MIN))
     return [_line([*texts[:-1], first], table, widths), *(" " * indent + one for one in rest)]
 
 
@@ -95,15 +107,15 @@ def _widths(table: Table) -> list[int]:
 
 def _least(table: Table) -> int:
     """Return the width of the table with everything cut that may be."""
-    widths = [
-        min(width, CUT_CHARS_MIN) if _gives(table, index) else width
-        for index, width in enumerate(_widths(table))
+    widths = _widths(table)
+    bounds = dict(table.cut)
+    least = [
+        min(width, bounds.get(name, width))
+        for name, width in zip(table.columns, widths, strict=True)
     ]
-    return sum(widths) + GAP * (len(widths) - 1)
-
-
-def _gives(table: Table, index: int) -> bool:
-    return table.columns[index] in table.cut or (table.wraps and index == len(table.columns) - 1)
+    if table.wraps:
+        least[-1] = min(widths[-1], WRAP_CHARS_MIN)
+    return sum(least) + GAP * (len(least) - 1)
 
 
 def _empty(table: Table) -> list[str]:
@@ -115,32 +127,23 @@ def _empty(table: Table) -> list[str]:
     ]
 
 
-def _without(table: Table, name: str) -> Table:
-    if name not in table.columns:
-        return table
-    index = list(table.columns).index(name)
-    return table._replace(
-        columns=[*table.columns[:index], *table.columns[index + 1 :]],
-        rows=[[*row[:index], *row[index + 1 :]] for row in table.rows],
-    )
-
-
 def _cut(table: Table, width: int) -> Table:
     """Shorten the columns that may be cut, the widest first, until the table fits."""
     widths = _widths(table)
-    bounds = list(widths)
-    givers = [index for index in range(len(bounds)) if table.columns[index] in table.cut]
-    excess = sum(bounds) + GAP * (len(bounds) - 1) - width
-    while excess > 0 and givers:
-        widest = max(givers, key=lambda index: bounds[index])
-        if bounds[widest] <= CUT_CHARS_MIN:
+    least = {
+        index: min(widths[index], dict(table.cut)[name])
+        for index, name in enumerate(table.columns)
+        if name in dict(table.cut)
+    }
+    for _ in range(sum(widths) + GAP * (len(widths) - 1) - width):
+        givers = [index for index in least if widths[index] > least[index]]
+        if not givers:
             break
-        bounds[widest] -= 1
-        excess -= 1
+        widths[max(givers, key=widths.__getitem__)] -= 1
     rows = [
         [
-            entry if index not in givers else entry._replace(text=shortened(entry.text, bound))
-            for index, (entry, bound) in enumerate(zip(row, bounds, strict=True))
+            entry._replace(text=shortened(entry.text, widths[index])) if index in least else entry
+            for index, entry in enumerate(row)
         ]
         for row in table.rows
     ]

@@ -9,7 +9,6 @@ UNKNOWN: Final = "?"
 
 _S_PER: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _SHORT_S: Final = 10
-_WRAP_CHARS_MIN: Final = 20
 # Controls, invisible marks, marks that turn the direction of writing, half characters.
 _UNSAFE: Final = (
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
@@ -49,7 +48,7 @@ def wrapped(text: str, width: int) -> list[str]:
     """Break a text into lines of this width, at blanks where there are some."""
     from textwrap import wrap  # noqa: PLC0415 - only on a terminal
 
-    return wrap(text, max(width, _WRAP_CHARS_MIN), break_on_hyphens=False) or [""]
+    return wrap(text, max(width, 1), break_on_hyphens=False) or [""]
 
 
 def duration(seconds: float | None) -> str:
@@ -94,11 +93,6 @@ def number(amount: float | None) -> str:
 def percent(share: float | None) -> str:
     """Write a share of 1 as `95.2 %`."""
     return NOTHING if share is None else f"{share * 100:.3g} %"
-
-
-def count(amount: int, noun: str) -> str:
-    """Write `1 failure`, `2 failures`."""
-    return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
 
 
 def clock(time: object) -> str:

@@ -1,1 +1,1 @@
-"""One file a detector; registered in `DETECTORS`."""
+"""One file a detector: plain values in, a verdict with its evidence out."""

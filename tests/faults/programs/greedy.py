@@ -10,5 +10,5 @@ try:
 except OSError as error:
     for fd in opened[:10]:
         os.close(fd)
-    print(error, flush=True)
+    sys.stdout.write(f"{error}\n")
     sys.exit(1)

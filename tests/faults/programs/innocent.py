@@ -1,4 +1,4 @@
-"""A bystander: beats twenty times a second, waits for each answer, and writes down how long it took.
+"""A bystander: beats twenty times a second, waits for each answer, and notes how long it took.
 
 The file named by the first argument gets one line an answer: the moment (monotonic seconds),
 the milliseconds until the answer, and how many of them the daemon or this very process had
@@ -11,20 +11,21 @@ import socket
 import struct
 import sys
 import time
+from pathlib import Path
 
 EVERY_S = 0.05
 
 
-def waited_ms(pid):
+def waited_ms(pid: int) -> float:
     """How long the first thread of a process has waited for a core."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/schedstat", "rb") as file:
-            return int(file.read().split()[1]) / 1e6
+        waited_ns = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]
     except OSError:
         return 0.0
+    return int(waited_ns) / 1e6
 
 
-def connect():
+def connect() -> tuple[socket.socket, int]:
     while True:
         channel = socket.socket(socket.AF_UNIX)
         try:
@@ -37,7 +38,7 @@ def connect():
             return channel, struct.unpack("iII", raw)[0]
 
 
-def ask(channel, line):
+def ask(channel: socket.socket, line: dict[str, object]) -> None:
     channel.sendall(json.dumps(line).encode() + b"\n")
     answer = b""
     while not answer.endswith(b"\n"):
@@ -47,8 +48,8 @@ def ask(channel, line):
         answer += part
 
 
-def main():
-    notes = open(sys.argv[1], "a", buffering=1)
+def main() -> None:
+    notes = Path(sys.argv[1])
     token = os.environ["AGENTD_TOKEN"]
     channel, daemon = connect()
     sent = 0
@@ -63,7 +64,8 @@ def main():
             continue
         took = (time.monotonic() - begun) * 1000
         starved = waited_ms(daemon) + waited_ms(os.getpid()) - starved
-        notes.write(f"{begun:.6f} {took:.3f} {starved:.3f}\n")
+        with notes.open("a") as file:
+            file.write(f"{begun:.6f} {took:.3f} {starved:.3f}\n")
         time.sleep(EVERY_S)
 
 

@@ -11,11 +11,12 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 WANTED = ("kill", "stop", "restart", "reload", "shutdown", "hold", "status")
 
 
-def ask(path, line):
+def ask(path: str, line: dict[str, object]) -> dict[str, object]:
     channel = socket.socket(socket.AF_UNIX)
     channel.settimeout(10)
     channel.connect(path)
@@ -27,10 +28,11 @@ def ask(path, line):
             break
         answer += part
     channel.close()
-    return json.loads(answer)
+    found: dict[str, object] = json.loads(answer)
+    return found
 
 
-def main():
+def main() -> None:
     target, disguise, path = sys.argv[1], sys.argv[2], os.environ.get("AGENTD_SOCKET", "")
     if len(sys.argv) > 3:
         path = sys.argv[3]
@@ -45,9 +47,9 @@ def main():
         time.sleep(600)
     time.sleep(0.3)
     answers = [ask(path, {"id": cmd, "cmd": cmd, "args": {"select": ["victim"]}}) for cmd in WANTED]
-    with open(target + ".part", "w") as file:
-        json.dump(answers, file)
-    os.rename(target + ".part", target)
+    part = Path(target + ".part")
+    part.write_text(json.dumps(answers))
+    part.rename(target)
     time.sleep(600)
 
 

@@ -13,11 +13,12 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 BEATS = 5
 
 
-def connect():
+def connect() -> socket.socket:
     while True:
         channel = socket.socket(socket.AF_UNIX)
         try:
@@ -29,62 +30,95 @@ def connect():
             return channel
 
 
-def beat(channel, **more):
-    """Send one; after a restart of the daemon, over a new connection."""
+def beat(channel: socket.socket, **more: object) -> socket.socket:
+    """Send one; after a restart of the daemon, over a new connection, which is returned."""
     line = {"token": os.environ["AGENTD_TOKEN"], "status": "working", "tokens": 10, **more}
+    raw = json.dumps(line).encode() + b"\n"
     while True:
         try:
-            channel.sendall(json.dumps(line).encode() + b"\n")
-            return channel
+            channel.sendall(raw)
         except OSError:
             channel.close()
             channel = connect()
+        else:
+            return channel
 
 
-def beat_on(channel, every_s=0.1, **more):
+def beat_on(channel: socket.socket, **more: object) -> None:
     while True:
         channel = beat(channel, **more)
-        time.sleep(every_s)
+        time.sleep(0.1)
 
 
-def main():
+def stuck(_channel: socket.socket, _figure: str) -> None:
+    ours, theirs = socket.socketpair()
+    ours.recv(1)
+    theirs.close()
+
+
+def spin(_channel: socket.socket, _figure: str) -> None:
+    while True:
+        pass
+
+
+def beside(channel: socket.socket, figure: str) -> None:
+    threading.Thread(target=beat_on, args=(channel,), kwargs={"off_thread": True}).start()
+    stuck(channel, figure)
+
+
+def silence(channel: socket.socket, figure: str) -> None:
+    beat(channel, silence_s=float(figure))
+    time.sleep(600)
+
+
+def drain(channel: socket.socket, _figure: str) -> None:
+    beat(channel, status="shutting_down")
+    time.sleep(600)
+
+
+def call(channel: socket.socket, _figure: str) -> None:
+    beat(channel, type="call", phase="start", call="c1", op="chat", deadline_s=600)
+    time.sleep(600)
+
+
+def print_much(channel: socket.socket, figure: str) -> None:
+    while True:
+        sys.stdout.write("x" * (int(figure) - 1) + "\n")
+        sys.stdout.flush()
+        channel = beat(channel)
+        time.sleep(0.1)
+
+
+TROUBLES: dict[str, Callable[[socket.socket, str], None]] = {
+    "stuck": stuck,
+    "spin": spin,
+    "beside": beside,
+    "silence": silence,
+    "drain": drain,
+    "call": call,
+    "print": print_much,
+}
+
+
+def grow_deaf() -> None:
+    """Ignore SIGTERM, with two children that do, too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(2):
+        if os.fork() == 0:
+            while True:
+                time.sleep(60)
+
+
+def main() -> None:
     trouble, _, figure = sys.argv[1].partition("=")
     if trouble == "deaf":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for _ in range(2):
-            if os.fork() == 0:
-                while True:
-                    time.sleep(60)
+        grow_deaf()
     channel = connect()
     for _ in range(BEATS):
         beat(channel, task="order-17", step="fetch", tool="http_get")
         time.sleep(0.1)
-    pair = socket.socketpair()
-    if trouble == "stuck":
-        pair[0].recv(1)
-    elif trouble == "spin":
-        while True:
-            pass
-    elif trouble == "beside":
-        threading.Thread(target=beat_on, args=(channel,), kwargs={"off_thread": True}).start()
-        pair[0].recv(1)
-    elif trouble == "silence":
-        beat(channel, silence_s=float(figure))
-        time.sleep(600)
-    elif trouble == "drain":
-        beat(channel, status="shutting_down")
-        time.sleep(600)
-    elif trouble == "call":
-        line = {"type": "call", "phase": "start", "call": "c1", "op": "chat", "deadline_s": 600}
-        channel.sendall(json.dumps(line).encode() + b"\n")
-        time.sleep(600)
-    elif trouble == "print":
-        text = "x" * (int(figure) - 1) + "\n"
-        while True:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            channel = beat(channel)
-            time.sleep(0.1)
+    if trouble in TROUBLES:
+        TROUBLES[trouble](channel, figure)
     else:
         beat_on(channel)
 

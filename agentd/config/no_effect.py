@@ -1,7 +1,7 @@
 """Which options that were set do nothing in this version."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from agentd.config.agent_tables import AgentTable
 from agentd.config.errors import ConfigError, KeyPath
@@ -9,7 +9,7 @@ from agentd.config.problems import Place, Problems
 from agentd.config.schema import NO_EFFECT_YET
 from agentd.config.sources import Source
 
-MESSAGE = "read and checked, but without effect in this version"
+MESSAGE: Final = "read and checked, but without effect in this version"
 
 
 def is_without_effect(key: str) -> bool:

@@ -1,0 +1,149 @@
+"""What the next daemon makes of processes that nobody could record, and of kept pidfds."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from agentd.daemon import pidfds
+from tests.daemon.harness import PYTHON, Daemon, alive
+
+# Connects, says one line without a token, and is gone before anybody accepts.
+HASTY = """
+import json, os, socket, sys, time
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+channel = socket.socket(socket.AF_UNIX)
+channel.connect(os.environ["AGENTD_SOCKET"])
+channel.sendall(b'{"status":"done"}\\n')
+"""
+
+
+def test_inv1_an_incarnation_that_could_not_be_recorded_is_adopted_and_not_doubled(
+    daemon: Daemon,
+) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    first = daemon.until_state("one", "running")["pid"]
+    daemon.crash()
+    state, copy = daemon.root / "state", daemon.root / "copy"
+    shutil.copytree(state, copy)
+    daemon.start()
+    daemon.ask("restart", select=["one"])
+    shown = daemon.until("one", lambda s: s["state"] == "running" and s["pid"] != first)
+    daemon.crash()
+    # As if the disk had taken nothing since the copy was made.
+    shutil.rmtree(state)
+    shutil.copytree(copy, state)
+    daemon.start()
+    after = daemon.until_state("one", "running")
+    assert (after["pid"], after["incarnation"]) == (shown["pid"], shown["incarnation"])
+    assert daemon.survivors() == [shown["pid"]]
+    daemon.crash()
+    assert daemon.start().until_state("one", "running")["pid"] == shown["pid"]
+    daemon.ask("stop", select=["one"])
+    daemon.until_state("one", "stopped")
+    assert daemon.survivors() == []
+
+
+def test_inv3_what_was_stopped_for_good_does_not_live_on_unrecorded(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    daemon.until_state("one", "running")
+    daemon.ask("stop", select=["one"])
+    daemon.until_state("one", "stopped")
+    daemon.crash()
+    state, copy = daemon.root / "state", daemon.root / "copy"
+    shutil.copytree(state, copy)
+    daemon.start()
+    daemon.ask("start", select=["one"])
+    daemon.until_state("one", "running")
+    daemon.crash()
+    shutil.rmtree(state)
+    shutil.copytree(copy, state)
+    daemon.start()
+    daemon.until_true(lambda: daemon.survivors() == [])
+    assert daemon.until_state("one", "stopped")["intent"] == "stopped"
+
+
+def test_an_agent_of_which_the_store_knows_nothing_is_adopted(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.crash()
+    shutil.rmtree(daemon.root / "state")
+    daemon.start()
+    assert daemon.until_state("one", "running")["pid"] == pid
+    assert daemon.survivors() == [pid]
+
+
+def test_g3_a_kept_pidfd_tells_exactly_how_an_agent_ended_meanwhile(daemon: Daemon) -> None:
+    daemon.sleeper("dies", "[restart]\npolicy = 'never'")
+    daemon.sleeper("lives")
+    daemon.start()
+    dies, lives = (daemon.until_state(name, "running") for name in ("dies", "lives"))
+    daemon.heard()
+    assert daemon.kept.keys() == {dies["incarnation"], lives["incarnation"]}
+    unknown = daemon.root / "agentd.toml"
+    daemon.kept["nobody-knows"] = os.open(unknown, os.O_RDONLY)
+    daemon.crash()
+    os.kill(dies["pid"], signal.SIGKILL)
+    exact = pidfds.ending_of_stranger(daemon.kept[dies["incarnation"]])
+    daemon.start_with_kept()
+    shown = daemon.until("dies", lambda s: s["last_exit"] is not None)
+    if exact == pidfds.UNSEEN:  # a kernel before 6.15 says nothing of the dead
+        assert (shown["last_exit"]["reason"], shown["last_exit"]["signal"]) == ("UNKNOWN", None)
+    else:
+        assert (shown["last_exit"]["reason"], shown["last_exit"]["signal"]) == ("CRASHED", 9)
+    assert daemon.status("lives")["pid"] == lives["pid"]
+    daemon.heard()
+    assert daemon.kept.keys() == {lives["incarnation"]}
+    # The adopted one is watched by the descriptor that came back.
+    os.kill(lives["pid"], signal.SIGKILL)
+    daemon.until("lives", lambda s: s["pid"] not in (None, lives["pid"]))
+    daemon.heard()
+    assert daemon.kept.keys() == {daemon.status("lives")["incarnation"]}
+    opened = [str(fd.readlink()) for fd in Path(f"/proc/{daemon.pid}/fd").iterdir() if fd.exists()]
+    assert str(unknown) not in opened
+
+
+def test_kept_pidfds_are_not_taken_up_again_after_a_reexec(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.crash()
+    daemon.start_with_kept()
+    daemon.signal(signal.SIGUSR2)
+    daemon.await_notify("READY=1")
+    shown = daemon.until_state("one", "running")
+    assert shown["pid"] == pid
+    daemon.heard()
+    assert daemon.kept.keys() == {shown["incarnation"]}
+    daemon.ask("stop", select=["one"])
+    daemon.until_state("one", "stopped")
+    daemon.heard()
+    assert not daemon.kept
+
+
+@pytest.mark.skipif(not pidfds.has_pidfs(), reason="pidfds have no inodes of their own here")
+@pytest.mark.parametrize("adopted", [False, True])
+def test_the_last_word_of_an_agent_counts_though_it_is_gone_before_it_is_let_in(
+    daemon: Daemon, *, adopted: bool
+) -> None:
+    go = daemon.root / "go"
+    daemon.agent("hasty", [PYTHON, "-S", "-c", HASTY, str(go)], 'ready = "spawn"')
+    daemon.start()
+    pid = daemon.until_state("hasty", "running")["pid"]
+    if adopted:
+        daemon.crash()
+        daemon.start()
+        daemon.until_state("hasty", "running")
+    daemon.signal(signal.SIGSTOP)
+    go.touch()
+    daemon.until_true(lambda: not alive(pid))
+    daemon.signal(signal.SIGCONT)
+    shown = daemon.until("hasty", lambda s: s["last_exit"] is not None)
+    assert shown["last_exit"]["reason"] == "COMPLETED"
+    assert shown["status"] == "done"
