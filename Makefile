@@ -41,8 +41,8 @@ endif
 test-unit: $(READY) ## the quick ones: no processes but those of a command line
 	$(PYTEST) -n $(WORKERS) $(addprefix --ignore=,$(REAL))
 
-test-real: $(READY) ## real daemons, real agents; one at a time, since they judge by time
-	$(PYTEST) $(REAL)
+test-real: $(READY) ## real daemons, real agents; they judge time by a control loop beside them
+	$(PYTEST) -n $(WORKERS) --dist loadscope $(REAL)
 
 test-guest: $(READY) ## under a real systemd, in a virtual machine (made if needed, kept in .lab)
 	@missing=; for tool in qemu-system-x86_64 mmdebstrap mke2fs; do \
@@ -72,8 +72,14 @@ format: $(READY) ## write the format that check asks for
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## memory, CPU, latency, beside supervisord and circus; against the figures written down
-	$(BIN)/python bench/run.py
+bench: $(READY) .bench-venv/.ready ## memory, CPU, latency, beside supervisord and circus; make bench f="restart status" some
+	$(BIN)/python bench/figures.py $(f)
+
+.bench-venv/.ready:
+	$(PYTHON) -m venv .bench-venv
+	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    supervisor superlance circus 'setuptools<81'
+	@touch $@
 
 sim: $(READY) ## tell the story of one simulated world: make sim SEED=n (drawn, if not given)
 	@$(BIN)/python -m tests.sim $(SEED)

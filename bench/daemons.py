@@ -8,13 +8,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import procs
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = Path(sys.executable).parent
 THEIRS = Path(os.environ.get("BENCH_VENV", ROOT / ".bench-venv")) / "bin"
+RPC_FACTORY = "supervisor.rpcinterface:make_main_rpcinterface"
 SLEEP = shutil.which("sleep") or "/bin/sleep"
 
 
@@ -29,7 +30,7 @@ class Daemon:
         self.extra = extra
         self.home = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
 
-    def __enter__(self) -> "Daemon":
+    def __enter__(self) -> Self:
         self.configure()
         log = (self.home / "daemon.log").open("wb")
         self.process = subprocess.Popen(
@@ -204,7 +205,7 @@ class Circus(Daemon):
         return self.ctl("start")
 
     def stop_all(self) -> list[str]:
-        return self.ctl("stop", "--waiting")
+        return self.ctl("stop")
 
 
 DAEMONS = (Agentd, Supervisord, Circus)

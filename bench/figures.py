@@ -26,7 +26,7 @@ MIB = 1 << 20
 FAILED: list[str] = []
 
 
-def bar(what: str, figure: str, holds: bool) -> None:
+def bar(what: str, figure: str, holds: bool) -> None:  # noqa: FBT001 - a column of the table
     """Print one line of the table, and remember a bar that is missed."""
     print(f"  {what:58} {figure:>28}  {'ok' if holds else 'MISSED'}", flush=True)
     if not holds:
@@ -69,15 +69,17 @@ def restart_latencies_ms(kind: type[Daemon], agents: int) -> tuple[list[float], 
     took = []
     with kind(agents) as daemon:
         fsync_ms = fsync_median_s(daemon.home) * 1e3
-        for victim in procs.running([daemon.process.pid], "sleep"):
-            known = set(procs.running([daemon.process.pid], "sleep"))
+        daemon_pid = daemon.process.pid
+        for victim in procs.running([daemon_pid], "sleep"):
+            known = set(procs.children(daemon_pid))
+
+            def is_back(known: set[int] = known) -> bool:
+                fresh = set(procs.children(daemon_pid)) - known
+                return any(procs.command_of(pid) == "sleep" for pid in fresh)
+
             began = time.perf_counter()
             os.kill(victim, signal.SIGKILL)
-            procs.until(
-                lambda known=known: bool(set(procs.running([daemon.process.pid], "sleep")) - known),
-                30,
-                0.0002,
-            )
+            procs.until(is_back, 30, 0.0002)
             took.append((time.perf_counter() - began) * 1e3)
             time.sleep(0.05)
     return sorted(took), fsync_ms
@@ -110,13 +112,14 @@ def restart(agents: int) -> None:
 
 
 def start_stop(agents: int) -> None:
-    """Time from the command until all agents run, and until none does."""
+    """Time from the command until no agent runs, and until all run again."""
     starts, stops = {}, {}
     for kind in (Agentd, Supervisord, Circus):
-        with kind(agents, autostart=False) as daemon:
+        with kind(agents) as daemon:
+            time.sleep(2)
             for goal, command, into in (
-                (agents, daemon.start_all(), starts),
                 (0, daemon.stop_all(), stops),
+                (agents, daemon.start_all(), starts),
             ):
                 began = time.perf_counter()
                 asked = subprocess.Popen(

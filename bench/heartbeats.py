@@ -20,6 +20,7 @@ BEAT = {
     "success": True,
     "latency_ms": 230,
 }
+LINES_AT_ONCE = 100
 NO_LIMITS = (
     "line_rate = 0\nconnections_max = 4000\nconnections_per_uid = 4000\n"
     "connections_per_agent = 4000\n"
@@ -64,16 +65,17 @@ def flood(connections: int, count: int) -> tuple[float, float, int]:
     with External(agents, autostart=False, extra=NO_LIMITS) as daemon:
         channels = [connect(daemon.socket, number % agents) for number in range(connections)]
         share = count // connections
-        block = line * min(share, 100)
-        left = dict.fromkeys(channels, share)
-        pending = dict.fromkeys(channels, b"")
+        feeders = [Feeder(channel, line, share) for channel in channels]
         waiting = selectors.DefaultSelector()
-        for channel in channels:
-            waiting.register(channel, selectors.EVENT_WRITE)
+        for feeder in feeders:
+            waiting.register(feeder.channel, selectors.EVENT_WRITE, feeder)
         before, began = procs.own_cpu_s(daemon.process.pid), time.perf_counter()
         while waiting.get_map():
             for key, _ in waiting.select(10):
-                _feed(key.fileobj, left, pending, block, line, waiting)
+                if key.data.is_done():
+                    waiting.unregister(key.fileobj)
+                else:
+                    key.data.feed()
         procs.until(lambda: daemon.heartbeats() >= share * connections, 60, 0.05)
         took = time.perf_counter() - began
         used = procs.own_cpu_s(daemon.process.pid) - before
@@ -83,19 +85,28 @@ def flood(connections: int, count: int) -> tuple[float, float, int]:
     return accepted / took, used, accepted
 
 
-def _feed(channel, left, pending, block, line, waiting) -> None:
-    if not pending[channel]:
-        lines = min(left[channel], len(block) // len(line))
-        if not lines:
-            waiting.unregister(channel)
+class Feeder:
+    """One connection that takes `count` lines, as many at a time as it has room for."""
+
+    def __init__(self, channel: socket.socket, line: bytes, count: int) -> None:
+        self.channel = channel
+        self.line = line
+        self.left = count
+        self.pending = b""
+
+    def is_done(self) -> bool:
+        return not self.left and not self.pending
+
+    def feed(self) -> None:
+        if not self.pending:
+            lines = min(self.left, LINES_AT_ONCE)
+            self.left -= lines
+            self.pending = self.line * lines
+        try:
+            sent = self.channel.send(self.pending)
+        except BlockingIOError:
             return
-        left[channel] -= lines
-        pending[channel] = line * lines
-    try:
-        sent = channel.send(pending[channel])
-    except BlockingIOError:
-        return
-    pending[channel] = pending[channel][sent:]
+        self.pending = self.pending[sent:]
 
 
 def chorus(agents: int, seconds: float) -> float:

@@ -61,7 +61,7 @@ def compare(pairs: int) -> tuple[float, float]:
             took, _ = bare(home)
             daemon.run(daemon.ctl("start", "writer", "--no-wait"))
             before = procs.own_cpu_s(daemon.process.pid)
-            procs.until(lambda: (daemon.home / "ours").exists(), 60, 0.05)
+            procs.until((daemon.home / "ours").exists, 60, 0.05)
             time.sleep(0.05)  # the file is written in one go right after it appears
             ours, cpu = times(daemon.home / "ours")
             daemon_cpu += procs.own_cpu_s(daemon.process.pid) - before

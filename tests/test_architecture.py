@@ -53,7 +53,8 @@ IMPURE: dict[str, str] = {
 # What the core, and what of `config` it stands on, may import of others: values and arithmetic.
 PURE: set[str] = {
     *("array", "bisect", "collections", "dataclasses", "decimal", "difflib", "enum", "fnmatch"),
-    *("functools", "heapq", "itertools", "math", "msgspec", "re", "statistics", "typing"),
+    *("functools", "heapq", "itertools", "math", "msgspec", "operator", "re", "statistics"),
+    "typing",
 }
 # Built-in ways out of a pure function.
 WAYS_OUT: set[str] = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}

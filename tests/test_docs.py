@@ -89,3 +89,14 @@ def test_every_fault_is_shown_or_says_why_not() -> None:
     assert len(rows) > 100
     open_ones = [fault for fault, shown, remark in rows if not shown.strip() and not remark.strip()]
     assert not open_ones, "name a test after each of them, or write a remark"
+
+
+def test_every_event_that_is_written_is_explained() -> None:
+    written = set()
+    for path in (ROOT / "agentd").rglob("*.py"):
+        written |= set(
+            re.findall(r'(?:journal|Record)\(\s*(?:event=)?"([a-z]+\.[a-z_]+)"', text_of(path))
+        )
+    assert {"agent.started", "daemon.fault", "config.applied", "agent.escalated"} <= written
+    explained = set(re.findall(r"`([a-z]+\.[a-z_]+)`", text_of(ROOT / "docs" / "operations.md")))
+    assert written <= explained, sorted(written - explained)

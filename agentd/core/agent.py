@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -147,7 +147,7 @@ class Agent:
 
     def snapshot(self) -> Durable:
         """A copy of what must last, for the store: the core will not touch it again."""
-        return replace(self.durable)
+        return self.durable.copy()
 
     def forget_run(self) -> None:
         """Drop what was true of the incarnation that is gone."""

@@ -38,6 +38,8 @@ class Supervisor:
     waiters: dict[str, Waiter] = field(default_factory=dict)
     leaving: dict[str, tuple[StopReason, str]] = field(default_factory=dict)
     unflushed: dict[str, Agent] = field(default_factory=dict)
+    put_off: dict[str, Agent] = field(default_factory=dict)
+    """Agents whose start waits for something, and a few that no longer do."""
     flush_at_ms: int | None = None
     closing: bool = False
     exit_asked: bool = False
@@ -243,17 +245,26 @@ class Supervisor:
             else:
                 pausing.bring_down(turn, agent, *self.leaving[name])
                 self.deadlines.arm(agent, turn.now_ms)
-        for agent in self.agents.values():
-            if agent.awaiting and not self.closing and is_due(agent, self.agents):
-                lifecycle.want_start(turn, agent, agent.awaiting)
-        for name in [name for name, agent in self.agents.items() if agent.durable.removed]:
+        self._make_up_starts(turn)
+        for name in [name for name, agent in turn.touched.items() if agent.durable.removed]:
             reloading.forget(turn, self.agents.pop(name))
         if self.waiters:
             waiting.settle(turn, self.waiters)
         for agent in list(turn.touched.values()):
             verdicts.judge(turn, agent)
             self.deadlines.arm(agent, turn.now_ms)
-        afoot = any(agent.has_process for agent in self.agents.values())
-        if self.closing and not self.exit_asked and not afoot:
-            self.exit_asked = True
-            turn.do(Exit())
+        if self.closing and not self.exit_asked:
+            self.exit_asked = not any(agent.has_process for agent in self.agents.values())
+            if self.exit_asked:
+                turn.do(Exit())
+
+    def _make_up_starts(self, turn: Turn) -> None:
+        """Make the starts that were put off and can be made by now."""
+        for name, agent in turn.touched.items():
+            if agent.awaiting:
+                self.put_off[name] = agent
+        for name, agent in list(self.put_off.items()):
+            if not agent.awaiting or self.agents.get(name) is not agent:
+                del self.put_off[name]
+            elif not self.closing and is_due(agent, self.agents):
+                lifecycle.want_start(turn, agent, agent.awaiting)

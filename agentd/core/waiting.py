@@ -26,6 +26,8 @@ class Waiter:
     names: list[str]
     goal: str
     until_ms: int
+    watched: int = 0
+    """The place in `names` of one that holds the answer back."""
 
 
 def judge(agent: Agent, goal: str, now_ms: int) -> tuple[bool, str]:
@@ -78,17 +80,29 @@ def _told_late(agent: Agent, fleet: Mapping[str, Agent]) -> str:
 def settle(turn: Turn, waiters: dict[str, Waiter]) -> None:
     """Answer every waiter whose goal is met, cannot be met, or whose patience ended."""
     for waiter in list(waiters.values()):
-        verdicts = {
-            name: judge(turn.fleet[name], waiter.goal, turn.now_ms)
-            if name in turn.fleet
-            else (waiter.goal == "stopped", "was removed")
-            for name in waiter.names
-        }
-        open_names = [name for name, (met, why) in verdicts.items() if not met and not why]
-        if open_names and turn.now_ms < waiter.until_ms:
+        if turn.now_ms < waiter.until_ms and _is_held_back(turn, waiter):
             continue
+        verdicts = {name: _verdict(turn, name, waiter.goal) for name in waiter.names}
+        open_names = [name for name, (met, why) in verdicts.items() if not met and not why]
         del waiters[waiter.request]
         turn.do(_answer(turn, waiter, verdicts, open_names))
+
+
+def _is_held_back(turn: Turn, waiter: Waiter) -> bool:
+    """Whether something may still come. One agent is enough for that, so that a hundred others
+    need not be judged after each step.
+    """
+    for _ in waiter.names:
+        met, why = _verdict(turn, waiter.names[waiter.watched], waiter.goal)
+        if not met and not why:
+            return True
+        waiter.watched = (waiter.watched + 1) % len(waiter.names)
+    return False
+
+
+def _verdict(turn: Turn, name: str, goal: str) -> tuple[bool, str]:
+    agent = turn.fleet.get(name)
+    return judge(agent, goal, turn.now_ms) if agent else (goal == "stopped", "was removed")
 
 
 def _answer(

@@ -232,6 +232,9 @@ class Assembly:
         if note.kind == "trimmed":
             log.debug("log.trimmed", agent=note.agent, bytes=note.dropped_bytes)
             return
+        if note.kind == "copied":  # each time on some file systems: nothing for the journal
+            log.warning("log.copied", agent=note.agent, message=note.message)
+            return
         severity = "info" if note.kind == "ok" else "warning"
         self.loop.note(Record("daemon.storage", severity, note.message, note.agent or None))
 

@@ -5,16 +5,19 @@ shell drops the pipe in the moment of the exec, and its name tells whether that 
 """
 
 import asyncio
+import errno
 import os
 import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from agentd.core.events import Event, Spawned, SpawnFailed
 from agentd.daemon import launch, programs
 from agentd.daemon.launch import Gated
+from agentd.daemon.mover import Mover
 from agentd.daemon.pidfds import Ending
 from agentd.daemon.runs import Run, Stage
 
@@ -32,6 +35,12 @@ class Waiting:
     run: Run
     gated: Gated
     plan: launch.Plan
+    arrived: bool = False
+    """Whether it is in its tree, or can't be."""
+    may_go: bool = False
+    """Whether it has been told to go; it does so once it has arrived."""
+    refusal: programs.SpawnError | None = None
+    """Why it can't enter its tree."""
 
 
 class Gates:
@@ -42,29 +51,35 @@ class Gates:
         loop: asyncio.AbstractEventLoop,
         post: Callable[[Event], None],
         cores: int,
+        mover: Mover,
         running: Callable[[Run], None],
     ) -> None:
         """`running` is told of each child that has exec'ed."""
         self._loop = loop
         self._running = running
         self._post = post
+        self._mover = mover
         self._execs_max = SPAWNS_PER_CORE * cores
         self._waiting: dict[tuple[str, int], Waiting] = {}
         self._queue: deque[Waiting] = deque()
         self._execing = 0
 
     def add(self, run: Run, gated: Gated, plan: launch.Plan) -> None:
-        """Watch a child that waits; one that dies there is told as `SpawnFailed`."""
+        """Have a child that waits put into its tree, and watch it.
+
+        One that dies here, or can't enter its tree, is told as `SpawnFailed`.
+        """
         waiting = Waiting(run, gated, plan)
         self._waiting[run.agent, run.incarnation] = waiting
         self._loop.add_reader(gated.pidfd, self._ended, waiting)
+        self._mover.move(partial(run.tree.enter, run.pid), partial(self._arrived, waiting))
 
     def release(self, agent: str, incarnation: int) -> None:
         """Let it exec as soon as it is its turn; one that is gone stays gone."""
         waiting = self._waiting.get((agent, incarnation))
         if waiting is not None and waiting.run.stage is Stage.GATED:
-            self._queue.append(waiting)
-            self._next()
+            waiting.may_go = True
+            self._line_up(waiting)
 
     def cancel(self, agent: str, incarnation: int) -> None:
         """Send it away; nothing has run, and nothing is posted."""
@@ -79,6 +94,25 @@ class Gates:
             self._close(waiting)
         self._waiting.clear()
         self._queue.clear()
+
+    def _arrived(self, waiting: Waiting, error: Exception | None) -> None:
+        """It is in its tree, and goes on if it was told to; or it can't be, and is sent away."""
+        run, gated = waiting.run, waiting.gated
+        if self._waiting.get((run.agent, run.incarnation)) is not waiting:
+            return
+        waiting.arrived = True
+        if gated.ending() is not None:
+            self._loop.add_reader(gated.pidfd, self._ended, waiting)
+        elif error is None:
+            self._line_up(waiting)
+        elif run.stage is Stage.GATED:
+            waiting.refusal = _refused(run, error)
+            self._close(waiting)
+
+    def _line_up(self, waiting: Waiting) -> None:
+        if waiting.may_go and waiting.arrived and waiting.refusal is None:
+            self._queue.append(waiting)
+            self._next()
 
     def _next(self) -> None:
         while self._queue and self._execing < self._execs_max:
@@ -115,6 +149,10 @@ class Gates:
         ending = gated.ending()
         if ending is None:
             return
+        if not waiting.arrived:
+            # Its pid stays its own until then: the mover must not move a stranger.
+            self._loop.remove_reader(gated.pidfd)
+            return
         if run.stage is Stage.RELEASED and not gated.failed(ending):
             self._spawned(waiting)  # short as it was, it was a run: its own reader tells the end
             return
@@ -140,12 +178,21 @@ class Gates:
             waiting.gated.gate_fd = -1
 
 
+def _refused(run: Run, error: Exception) -> programs.SpawnError:
+    """Return what is told of a child that can't enter its tree."""
+    if isinstance(error, OSError):
+        return programs.SpawnError(error.errno or 0, str(error.filename or run.tree.cgroup))
+    return programs.SpawnError(errno.EINVAL, run.tree.cgroup, repr(error))
+
+
 def _why(waiting: Waiting, ending: Ending) -> tuple[str, bool]:
     """Return why there was no exec, and whether the host was short of something.
 
     The gate's own words are in the agent's log; the checks, made again, know the errno.
     """
     plan = waiting.plan
+    if waiting.refusal is not None:
+        return str(waiting.refusal), waiting.refusal.shortage
     if ending.signal is not None:
         return f"ended by {signal.Signals(ending.signal).name} before its exec", False
     try:

@@ -13,7 +13,7 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -156,8 +156,8 @@ def plan(config: AgentConfig, outfit: Outfit, host: hosts.Host) -> Plan:
     return made
 
 
-def launch(made: Plan, gate: str, host: hosts.Host, enter: Callable[[int], None]) -> Gated:
-    """Fork a child that waits at the gate, inside the tree that `enter(pid)` puts it into.
+def launch(made: Plan, gate: str, host: hosts.Host) -> Gated:
+    """Fork a child that waits at the gate; before it is let go, it has to enter its tree.
 
     SpawnError: no process is left behind, `shortage` says whether the host was the cause.
     """
@@ -177,7 +177,7 @@ def launch(made: Plan, gate: str, host: hosts.Host, enter: Callable[[int], None]
         os.waitpid(child, 0)
         raise SpawnError(error.errno or 0, "pidfd_open") from None
     try:
-        _dress(child, made, host, enter)
+        _dress(child, made, host)
         identity = pidfds.identify(child, pidfd)
         assert identity is not None, "a child of ours has a stat line until it is reaped"
         return Gated(identity, pidfd, gate_fd, (GATE_NAME, *_names(prefix)))
@@ -247,9 +247,8 @@ def _in_reach(made: Plan, host: hosts.Host, capability: int) -> bool:
     return made.person.ids.uid == os.getuid() or host.may(capability)
 
 
-def _dress(child: int, made: Plan, host: hosts.Host, enter: Callable[[int], None]) -> None:
+def _dress(child: int, made: Plan, host: hosts.Host) -> None:
     """Set from outside what has to be set before the exec."""
-    enter(child)
     if host.oom_score_adj:
         _reset_oom_score(child)
     if _in_reach(made, host, hosts.CAP_SYS_RESOURCE):

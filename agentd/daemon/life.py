@@ -15,7 +15,7 @@ from typing import Any, Final
 from agentd.config.diff import Plan
 from agentd.config.loaded import Loaded
 from agentd.core.effects import Persist
-from agentd.core.events import Fate, ShutdownAsked, Started, Ticked
+from agentd.core.events import Fate, ShutdownAsked, Started, StorageChanged, Ticked
 from agentd.core.records import Record
 from agentd.daemon import externals
 from agentd.daemon.access import access_of, mode_of
@@ -33,6 +33,7 @@ from agentd.daemon.watch import ConfigWatch, watched
 from agentd.store.retention import Bounds
 
 STATUS_EVERY_TICKS: Final = 5
+TIDY_EVERY_TICKS: Final = 60
 
 
 class Life:
@@ -111,6 +112,8 @@ class Life:
             forest.tidy()
         parts.performer.carry(found.rows)
         parts.loop.post(Started(found.fates))
+        if parts.store.unavailable:
+            parts.loop.post(StorageChanged(ok=False, evidence=parts.store.unavailable))
         self._give_back(recorded)
 
     def _give_back(self, recorded: Recorded) -> None:
@@ -184,6 +187,8 @@ class Life:
             agents = self._parts.supervisor.agents.values()
             alive = sum(agent.has_process for agent in agents)
             manager.status(f"{len(agents)} agents, {alive} alive")
+        if self._ticks % TIDY_EVERY_TICKS == 0:
+            self._parts.logs.keep_only(self._parts.supervisor.agents)
         self._ticks += 1
 
     def _watch_files(self, loaded: Loaded) -> bool:

@@ -1,5 +1,7 @@
 """One daemon a state directory: the lock is the `flock`, the pid in the file is for people."""
 
+import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -28,8 +30,7 @@ class StateLock:
         if inherited is not None:
             os.set_inheritable(inherited, False)
             return cls(inherited)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(state_dir / NAME, flags, 0o600)
+        fd = _open(state_dir)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -38,10 +39,25 @@ class StateLock:
             raise AlreadyRunning(
                 f"another agentd (pid {pid}) already runs on {state_dir}; nothing was touched"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a disk that takes no writes: the lock holds
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return cls(fd)
 
     def release(self) -> None:
         """Give it back; the file stays, because unlinking a lock invites two holders."""
         os.close(self.fd)
+
+
+def _open(state_dir: Path) -> int:
+    """Open the file to lock; on a read-only disk as it is, or else the directory itself."""
+    safe = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(state_dir / NAME, os.O_RDWR | os.O_CREAT | safe, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    try:
+        return os.open(state_dir / NAME, os.O_RDONLY | safe)
+    except FileNotFoundError:
+        return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | safe)

@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -115,6 +115,11 @@ class Logs:
             file = self._files.get(agent)
             if file is not None:
                 file.max_size_bytes = max_size_bytes
+
+    def keep_only(self, agents: Collection[str]) -> None:
+        """Stop watching the logs of agents that are no more; their files stay."""
+        for agent in self._files.keys() - set(agents):
+            self.forget(agent)
 
     def forget(self, agent: str) -> None:
         """Stop watching the log of an agent that was removed; the file stays."""

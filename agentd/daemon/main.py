@@ -72,7 +72,7 @@ def run(config: Path | None, socket: Path | None) -> int:
     sys.setswitchinterval(SWITCH_S)
     if handover is not None:
         host = replace(host, agent_limits=handover.agent_limits)
-    os.umask(0o077)
+    os.umask(0o027)  # logs are for their group, too; what is nobody else's says so itself
     user = User(os.environ, os.geteuid(), Path.home())
     file, required = config_place(user, str(config) if config is not None else None)
     read = partial(load, file.absolute(), required=required, system=user.is_root)

@@ -20,6 +20,7 @@ from agentd.daemon import launch, procfs
 from agentd.daemon.gates import Gates
 from agentd.daemon.host import Host
 from agentd.daemon.launch import Outfit
+from agentd.daemon.mover import Mover
 from agentd.daemon.oom import KernelLog
 from agentd.daemon.orphans import Orphans
 from agentd.daemon.pidfds import Identity
@@ -69,7 +70,8 @@ class Processes:
         self._host = host
         self._gate = gate
         self._runs: dict[_Key, Run] = {}
-        self._gates = Gates(loop, post, host.cores, self._started)
+        self._mover = Mover(loop)
+        self._gates = Gates(loop, post, host.cores, self._mover, self._started)
         self._called_off: set[_Key] = set()
         self._preparing: set[_Key] = set()
         self._forking = asyncio.Lock()
@@ -143,7 +145,7 @@ class Processes:
             place = str(error.filename or "cgroup")
             raise SpawnError(error.errno or 0, place, host_at_fault=True) from None
         try:
-            gated = launch.launch(plan, self._gate, self._host, tree.enter)
+            gated = launch.launch(plan, self._gate, self._host)
         except SpawnError:
             tree.remove()
             raise
@@ -284,6 +286,7 @@ class Processes:
         Children still at the gate are sent away; they have run nothing.
         """
         self._gates.close()
+        self._mover.close()
         for run in self.runs():
             run.detach()
         self._runs.clear()

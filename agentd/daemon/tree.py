@@ -24,7 +24,10 @@ class Tree(Protocol):
     """The v2 path as /proc/PID/cgroup shows it; empty without one."""
 
     def enter(self, pid: int) -> None:
-        """Put a process in, before its exec; OSError: it can't be."""
+        """Put a process in, before its exec; OSError: it can't be.
+
+        It may take long and is called in a thread of its own.
+        """
 
     def lead(self, leader: pidfds.Identity) -> None:
         """Learn which process the tree grows from."""

@@ -17,10 +17,12 @@ from typing import Final
 
 from agentd.store.ballast import Ballast
 from agentd.store.connection import Trouble, open_writer, told, trouble_of
+from agentd.store.directory import DirectoryRefused
 from agentd.store.mark import Mark
-from agentd.store.opening import rebuild
+from agentd.store.opening import StoreUnavailable, open_store, rebuild
 from agentd.store.retention import Bounds, tidy
 from agentd.store.rows import Outcome, Row, Stamp
+from agentd.store.schema import NewerSchema
 from agentd.store.snapshots import Moment
 from agentd.store.statements import last_event_id, write
 
@@ -52,21 +54,23 @@ class Committer:
     def __init__(
         self,
         path: Path,
-        connection: sqlite3.Connection,
+        connection: sqlite3.Connection | None,
         ballast: Ballast,
         mark: Mark,
         *,
         clock: Callable[[], Moment],
         remembered: Callable[[], Iterable[Row]],
     ) -> None:
+        """Write through `connection`; None: the disk refused, and is asked again and again."""
         self._path = path
         self._connection: sqlite3.Connection | None = connection
+        self._was_open = connection is not None
         self._ballast = ballast
         self._mark = mark
         self._clock = clock
         self._remembered = remembered
-        self._last_id = last_event_id(connection)
-        self._group = _group_of(connection)
+        self._last_id = last_event_id(connection) if connection is not None else 0
+        self._group = _group_of(connection) if connection is not None else 0
         self._in_doubt = False
         self.damage = ""
         """What made a new store necessary, since it was last looked at."""
@@ -195,6 +199,7 @@ class Committer:
         now = self._clock()
         opened = rebuild(self._path, self._mark, damage, wall_ms=now.wall_ms, last_id=self._last_id)
         connection = opened.connection
+        assert connection is not None, "a store that was built anew can be written"
         try:
             connection.execute("BEGIN IMMEDIATE")
             write(connection, self._remembered(), now, self._last_id)
@@ -206,6 +211,9 @@ class Committer:
 
     def _reopen(self) -> None:
         """Open a new connection that trusts nothing the old one left in memory."""
+        if not self._was_open:
+            self._open_at_last()
+            return
         connection = open_writer(self._path)
         try:
             _fold_all(connection)
@@ -214,6 +222,17 @@ class Committer:
             connection.close()
             raise
         self._connection = connection
+
+    def _open_at_last(self) -> None:
+        """Open, with every check, the store that the start of this process could only read."""
+        try:
+            opened = open_store(self._path, self._mark, wall_ms=self._clock().wall_ms)
+        except (StoreUnavailable, NewerSchema, DirectoryRefused) as error:
+            raise OSError(str(error)) from error
+        assert opened.connection is not None, "that is what open_store is for"
+        self._connection, self._was_open = opened.connection, True
+        self._last_id, self._group = last_event_id(opened.connection), _group_of(opened.connection)
+        self.damage = opened.damage
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

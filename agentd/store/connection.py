@@ -1,5 +1,6 @@
 """Connections to the store's file, and what an error of theirs means."""
 
+import os
 import sqlite3
 from enum import Enum
 from pathlib import Path
@@ -47,10 +48,16 @@ _TROUBLE: Final = {
 
 def trouble_of(error: Exception) -> Trouble:
     """Classify an error by SQLite's own code; whatever has none is a mistake of ours."""
-    code = getattr(error, "sqlite_errorcode", None)
+    code = trouble_code(error)
     if code is None:
         return Trouble.DEVICE if isinstance(error, OSError) else Trouble.OURS
-    return _TROUBLE.get(int(code) & _PRIMARY_CODE, Trouble.OURS)
+    return _TROUBLE.get(code, Trouble.OURS)
+
+
+def trouble_code(error: Exception) -> int | None:
+    """Return SQLite's primary code of an error; None: it isn't SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else int(code) & _PRIMARY_CODE
 
 
 def told(error: Exception) -> str:
@@ -72,15 +79,32 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a connection that can't write."""
+    """Open a connection that can't write, for one question."""
+    try:
+        return _open_reader(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if (
+            trouble_code(error) != sqlite3.SQLITE_CANTOPEN
+            or path.with_name(f"{path.name}-wal").exists()
+        ):
+            raise
+        # A store that was closed in order can only be read in a directory where the log of a
+        # writer could be made, unless there can't be any writer: the disk is read-only.
+        if not os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+            raise
+        return _open_reader(path, "immutable=1")
+
+
+def _open_reader(path: Path, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
+        f"{path.absolute().as_uri()}?{how}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
     )
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}").close()
+        connection.execute("PRAGMA schema_version").close()
     except BaseException:
         connection.close()
         raise

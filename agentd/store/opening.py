@@ -16,7 +16,7 @@ from typing import Final
 from agentd.store.connection import Trouble, open_reader, open_writer, told, trouble_of
 from agentd.store.directory import check_file, sync_directory
 from agentd.store.mark import Mark
-from agentd.store.schema import NotAStore, check_version, migrate
+from agentd.store.schema import VERSION, NotAStore, check_version, migrate
 from agentd.store.statements import proved
 
 # Above this size only the tables that recovery needs are checked at each start.
@@ -48,13 +48,18 @@ class StoreUnavailable(Exception):  # noqa: N818 - named after what the user is 
 class Opened:
     """An open store, and whether it had to be built anew."""
 
-    connection: sqlite3.Connection
+    connection: sqlite3.Connection | None
+    """None: it can only be read, see `unavailable`."""
     quarantined: Path | None = None
     """Where the damaged file lies now, or would, had there been one."""
     damage: str = ""
     """What was wrong with it; empty: nothing."""
     salvaged: int = 0
     """Agents whose last known half went over to the new store."""
+    unavailable: str = ""
+    """Why nothing can be written into it for now."""
+    is_blank: bool = False
+    """There is no store yet."""
 
 
 def open_store(path: Path, mark: Mark, *, wall_ms: int) -> Opened:
@@ -75,6 +80,25 @@ def open_store(path: Path, mark: Mark, *, wall_ms: int) -> Opened:
         return _finished(rebuild(path, mark, damage, wall_ms=wall_ms), mark)
     except (sqlite3.Error, OSError) as error:
         raise StoreUnavailable(f"{path}: {told(error)}") from error
+
+
+def open_read_only(path: Path, mark: Mark, refusal: StoreUnavailable) -> Opened:
+    """Return a store that is whole and can't be written, or that never was; else raise.
+
+    What it holds is known then, and a daemon can go on from it until the disk takes writes.
+    """
+    try:
+        if _is_empty(path):
+            if mark.read() is not None:
+                raise refusal  # there was one, and nobody knows what it held
+            return Opened(None, unavailable=str(refusal), is_blank=True)
+        with closing(open_reader(path)) as reader:
+            if check_version(reader, path) != VERSION:
+                raise refusal
+            _check_pages(reader, path)
+    except (sqlite3.Error, OSError, UnicodeDecodeError, NotAStore):
+        raise refusal from None
+    return Opened(None, unavailable=str(refusal))
 
 
 def rebuild(path: Path, mark: Mark, damage: str, *, wall_ms: int, last_id: int = 0) -> Opened:

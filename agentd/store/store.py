@@ -12,7 +12,7 @@ from agentd.store.ballast import Ballast
 from agentd.store.committer import Committer
 from agentd.store.directory import DirectoryRefused, check_directory
 from agentd.store.mark import Mark
-from agentd.store.opening import Opened, StoreUnavailable, open_store
+from agentd.store.opening import Opened, StoreUnavailable, open_read_only, open_store
 from agentd.store.reader import Reader
 from agentd.store.retention import Bounds
 from agentd.store.rows import (
@@ -58,6 +58,9 @@ class Store:
         self.quarantined = opened.quarantined
         self.salvaged = opened.salvaged
         """Agents that a rebuilt store still knows."""
+        self.unavailable = opened.unavailable
+        """Why nothing could be written when it was opened; what it held is known all the same."""
+        self._is_blank = opened.is_blank
 
     @classmethod
     def open(
@@ -79,7 +82,8 @@ class Store:
         durable after their batch had been answered with an error.
 
         Raises `DirectoryRefused`, `NewerSchema` and `StoreUnavailable`; each says which path
-        and why. A damaged store is not an error: see `rebuilt`.
+        and why. A damaged store is not an error: see `rebuilt`. Nor is a disk that takes no
+        writes while the store can be read: see `unavailable`, and it is asked once a second.
         """
         try:
             check_directory(state_dir)
@@ -111,10 +115,12 @@ class Store:
             post=post,
             on_health=on_health,
         )
+        if opened.unavailable:
+            writer.begin_without(opened.unavailable)
         store = cls(reader, writer, opened, clock())
         known = store.agents()
         writer.remember(
-            {name: Persist(name, one.durable) for name, one in known.items()}, reader.spawns()
+            {name: Persist(name, one.durable) for name, one in known.items()}, store.spawns()
         )
         writer.start()
         return store
@@ -123,6 +129,11 @@ class Store:
     def health(self) -> str:
         """`ok`, or `degraded: ` and why."""
         return f"degraded: {self._writer.trouble}" if self._writer.trouble else "ok"
+
+    @property
+    def _holds_nothing(self) -> bool:
+        """Whether there is still no file to read from."""
+        return self._is_blank and bool(self._writer.trouble)
 
     def set_bounds(self, bounds: Bounds) -> None:
         """How much history is kept from now on."""
@@ -138,18 +149,17 @@ class Store:
 
     def agents(self) -> dict[str, StoredAgent]:
         """Return every agent, its times carried over into this boot as of the opening."""
-        found, _ = self.reader.agents(self._now)
-        return found
+        return {} if self._holds_nothing else self.reader.agents(self._now)[0]
 
     def spawns(self) -> dict[str, SpawnRow]:
-        return self.reader.spawns()
+        return {} if self._holds_nothing else self.reader.spawns()
 
     def spawn_intents(self) -> dict[str, SpawnIntent]:
-        return self.reader.spawn_intents()
+        return {} if self._holds_nothing else self.reader.spawn_intents()
 
     def requests(self, wall_ms: int) -> list[RequestRow]:
         """Return the commands of the last ten minutes before `wall_ms`, oldest first."""
-        return self.reader.requests(wall_ms - REPLAY_MS)
+        return [] if self._holds_nothing else self.reader.requests(wall_ms - REPLAY_MS)
 
     def events(
         self,
@@ -170,11 +180,16 @@ class Store:
 
 
 def _open_with_room(path: Path, mark: Mark, ballast: Ballast, clocks: Clocks) -> Opened:
-    """Open it; on a full disk once more with the room of the ballast that lies there."""
+    """Open it; on a full disk once more with the room of the ballast that lies there.
+
+    A store that can be read and not be written is better than none.
+    """
     try:
         return open_store(path, mark, wall_ms=clocks.wall_ms())
-    except StoreUnavailable:
-        if not ballast.find():
-            raise
-    ballast.give_up()
-    return open_store(path, mark, wall_ms=clocks.wall_ms())
+    except StoreUnavailable as refusal:
+        if not ballast.find() or not ballast.give_up():
+            return open_read_only(path, mark, refusal)
+    try:
+        return open_store(path, mark, wall_ms=clocks.wall_ms())
+    except StoreUnavailable as refusal:
+        return open_read_only(path, mark, refusal)

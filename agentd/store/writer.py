@@ -74,6 +74,10 @@ class Writer:
         self._rows_since_fold = 0
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
+    def begin_without(self, trouble: str) -> None:
+        """Begin with a disk that takes nothing, and find out when it does; before `start` only."""
+        self.trouble = trouble
+
     def remember(self, agents: dict[str, Persist], spawned: dict[str, SpawnRow]) -> None:
         """What the store held when it was opened; before `start` only."""
         self._latest.update(agents)

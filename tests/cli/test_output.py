@@ -298,3 +298,20 @@ def test_names_survive_a_terminal_without_utf_8(serve: Serve, spawned: Spawned) 
     done = spawned("status", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert done.returncode == 0
     assert r"gr\xf6\xdfe" in done.stdout
+
+
+def test_options_without_effect_are_told_beside_the_table_and_not_in_it(
+    serve: Serve, ctl: Ctl
+) -> None:
+    keys = [f"agents.a.budget.{number}" for number in range(6)]
+    document = status(agent("a"))
+    document["daemon"]["no_effect_yet"] = keys
+    serve({**ANSWERS, "status": document})
+    code, out, err = ctl("status")
+    assert code == exits.DONE
+    assert "effect" not in out
+    assert err.count("\n") == 1
+    assert err.startswith("without effect in this version: agents.a.budget.0, ")
+    assert "and 2 more (agentd check says where)" in err
+    for words in (("-q", "status"), ("--json", "status"), ("status", "a"), ("status", "--check")):
+        assert ctl(*words)[2] == "", words

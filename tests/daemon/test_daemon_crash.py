@@ -23,7 +23,7 @@ def test_g1_a_killed_daemon_leaves_agents_alive_and_the_next_adopts_them(daemon:
         assert after["pid"] == shown["pid"]
         assert after["incarnation"] == shown["incarnation"]
         assert (after["restarts"], after["failures"]) == (0, 0)
-        assert len(daemon.events(name, "agent.adopted")) == 1
+        daemon.until_true(lambda name=name: len(daemon.events(name, "agent.adopted")) == 1)
     assert len(daemon.survivors()) == 2
     # It is heard again on a connection of its own making, under the token of its start.
     more = daemon.status("a")["heartbeats"] + 3

@@ -249,3 +249,17 @@ def test_an_escalation_runs_its_command_with_the_incident_on_stdin(daemon: Daemo
     daemon.until_true(told.exists)
     incident = json.loads(told.read_text())
     assert (incident["agent"], incident["reason"], incident["failures"]) == ("hasty", "EXITED", 1)
+
+
+def test_the_time_of_the_last_exit_is_the_same_whenever_it_is_asked_for(daemon: Daemon) -> None:
+    daemon.agent("once", ["true"], "[restart]\npolicy = 'never'\n[heartbeat]\nrequired = false")
+    daemon.start()
+    first = daemon.until("once", lambda s: s["last_exit"] is not None)["last_exit"]["time"]
+    assert {daemon.status("once")["last_exit"]["time"] for _ in range(50)} == {first}
+
+
+def test_what_has_no_effect_yet_is_said_at_the_start_and_in_the_status(daemon: Daemon) -> None:
+    daemon.sleeper("one", "budget.usd_per_day = 5.0")
+    daemon.start()
+    assert daemon.ask("status")["daemon"]["no_effect_yet"] == ["agents.one.budget"]
+    assert "agents.one.budget: read and checked, but without effect" in daemon.log()

@@ -3,12 +3,13 @@
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from agentd.daemon import pidfds
-from tests.daemon.harness import PYTHON, Daemon, alive
+from tests.daemon.harness import PYTHON, Daemon, Refused, alive
 
 # Connects, says one line without a token, and is gone before anybody accepts.
 HASTY = """
@@ -147,3 +148,46 @@ def test_the_last_word_of_an_agent_counts_though_it_is_gone_before_it_is_let_in(
     shown = daemon.until("hasty", lambda s: s["last_exit"] is not None)
     assert shown["last_exit"]["reason"] == "COMPLETED"
     assert shown["status"] == "done"
+
+
+@pytest.mark.root
+def test_g15_h7_on_a_read_only_disk_a_daemon_goes_on_from_what_it_can_read(daemon: Daemon) -> None:
+    state = daemon.root / "state"
+    state.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "none", str(state)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no tmpfs may be mounted here")
+    try:
+        for name in ("lives", "dies", "killed"):
+            daemon.sleeper(name)
+        daemon.start()
+        pids = {name: daemon.until_state(name, "running")["pid"] for name in ("lives", "dies")}
+        daemon.ask("kill", select=["killed"])
+        daemon.until("killed", lambda s: s["pid"] is None)
+        daemon.crash()
+        os.kill(pids["dies"], signal.SIGKILL)
+        subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
+        daemon.start()
+        assert daemon.status("lives")["pid"] == pids["lives"]
+        assert daemon.status("killed")["intent"] == "killed"
+        again = daemon.until("dies", lambda s: s["state"] == "running")["pid"]
+        assert daemon.ask("status")["daemon"]["storage"].startswith("degraded: ")
+        with pytest.raises(Refused, match="storage_unavailable"):
+            daemon.ask("start", select=["killed"])
+        # Killed by the next crash as well, it knows its unrecorded child again.
+        daemon.crash()
+        daemon.start()
+        assert daemon.until_state("dies", "running")["pid"] == again
+        assert sorted(daemon.survivors()) == sorted([again, pids["lives"]])
+        subprocess.run(["mount", "-o", "remount,rw", str(state)], check=True)
+        daemon.until_true(lambda: daemon.ask("status")["daemon"]["storage"] == "ok")
+        assert daemon.ask("stop", select=["dies"])
+        daemon.until_state("dies", "stopped")
+        daemon.until_true(lambda: len(daemon.events(kind="daemon.storage")) >= 2)
+        daemon.crash()
+        daemon.start()
+        assert daemon.status("dies")["intent"] == "stopped"
+        assert daemon.status("lives")["pid"] == pids["lives"]
+    finally:
+        daemon.close()
+        subprocess.run(["umount", "-l", str(state)], check=True)

@@ -1,11 +1,12 @@
 """Edits of the config: applied with the least harm, or refused whole."""
 
+import json
 import re
 import signal
 
 import pytest
 
-from tests.daemon.harness import Daemon, Refused
+from tests.daemon.harness import Daemon, Refused, read_line
 
 
 def test_j3_one_bad_agent_among_many_does_not_stop_the_others(daemon: Daemon) -> None:
@@ -135,3 +136,74 @@ def test_j1_the_watch_never_removes_an_agent(daemon: Daemon) -> None:
     daemon.sleeper("two", 'stop_timeout = "7s"')
     daemon.until_true(lambda: daemon.events("two", "agent.reconfigured"))
     assert daemon.status("one")["state"] == "running"
+
+
+def test_settings_of_the_daemon_apply_live_and_those_that_cannot_are_named(daemon: Daemon) -> None:
+    daemon.start()
+    with daemon.connect() as first:
+        daemon.ask_on(first, "ping")
+        daemon.configure('line_rate = 5\nconnections_max = 1\nlog_level = "debug"\n')
+        text = daemon.config.read_text().replace(f"{daemon.root}/logs", f"{daemon.root}/others")
+        daemon.config.write_text(text)
+        dry = daemon.ask_on(first, "reload", dry_run=True)
+        assert daemon.ask("ping")
+        done = daemon.ask_on(first, "reload")
+        assert {**done, "dry_run": True} == dry
+        keys = ["daemon.connections_max", "daemon.line_rate", "daemon.log_dir", "daemon.log_level"]
+        assert sorted(done["settings"]) == keys
+        assert done["at_next_start"] == ["daemon.log_dir"]
+
+        def applied() -> str:
+            return str(daemon.ask_on(first, "events", types=["config.applied"])["events"])
+
+        daemon.until_true(lambda: "daemon.log_dir only from the next start" in applied())
+        assert "cmd=events" in daemon.log()
+        with daemon.connect() as second:
+            assert json.loads(read_line(second))["error"]["code"] == "too_busy"
+    daemon.configure()
+    daemon.until_true(lambda: _reloads(daemon))
+    assert not (daemon.root / "others").exists()
+
+
+def _reloads(daemon: Daemon) -> bool:
+    """Reload once the only connection there may be is free again."""
+    try:
+        return bool(daemon.ask("reload"))
+    except (Refused, ConnectionError):
+        return False
+
+
+def test_a_new_line_rate_applies_to_a_connection_that_is_open(daemon: Daemon) -> None:
+    daemon.beater("fast", "every=0.005")
+    daemon.start()
+    daemon.until("fast", lambda s: s["heartbeats"] > 50 and s["dropped_lines"] == 0)
+    daemon.configure("line_rate = 5")
+    assert daemon.ask("reload")["settings"] == ["daemon.line_rate"]
+    daemon.until("fast", lambda s: s["dropped_lines"] > 20)
+
+
+def test_the_watch_can_be_switched_and_follows_files_that_were_added(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    before = daemon.until_state("one", "running")["pid"]
+    variables = daemon.root / "one.env"
+    variables.write_text("REGION=eu\n")
+    variables.chmod(0o600)
+    text = daemon.config.read_text()
+    daemon.config.write_text(text.replace("watch = false", "watch = true"))
+    daemon.sleeper("one", f'environment_files = ["{variables}"]')
+    assert daemon.ask("reload")["settings"] == ["daemon.watch"]
+    between = daemon.until("one", lambda s: s["pid"] not in (None, before))["pid"]
+    daemon.until_true(lambda: _watches(daemon))
+    variables.write_text("REGION=us\n")
+    after = daemon.until("one", lambda s: s["pid"] not in (None, between))["pid"]
+    daemon.config.write_text(text)
+    daemon.until_true(
+        lambda: "daemon.watch" in str(daemon.events(kind="config.applied")[0]["data"])
+    )
+    assert daemon.status("one")["pid"] == after
+
+
+def _watches(daemon: Daemon) -> bool:
+    fds = (daemon.root.parent / f"/proc/{daemon.pid}/fd").iterdir()
+    return any("inotify" in str(fd.readlink()) for fd in fds if fd.is_symlink())

@@ -251,10 +251,9 @@ def test_the_final_mode_is_as_narrow_as_the_config_allows(
     assert found == mode
 
 
-@pytest.mark.parametrize(("mode", "directory"), [(0o600, 0o700), (0o660, 0o755), (0o666, 0o755)])
-def test_a_directory_made_for_it_is_as_open_as_the_socket(
-    place: Path, mode: int, directory: int
-) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_a_directory_that_root_makes_can_be_searched_by_every_agent(place: Path, mode: int) -> None:
+    directory = 0o755 if os.geteuid() == 0 else 0o700
     umask = os.umask(0o077)
     listener = Listener.open(place / "made" / "s.sock", mode=mode)
     os.umask(umask)

@@ -108,14 +108,48 @@ def test_h7_a_read_only_disk_is_told_and_the_store_recovers(tmp_path: Path) -> N
     with small_disk(tmp_path / "disk", "16m") as remount:
         desk = Desk(tmp_path / "disk" / "state")
         desk.write(event())
+        desk.write(persist("a", intent=Intent.KILLED))
         desk.close()
+        remount("ro")
+        assert "state" in desk.store.unavailable
+        assert desk.store.health.startswith("degraded: ")
+        assert desk.store.agents()["a"].durable.intent is Intent.KILLED, "what it held is known"
+        assert ids(desk.store) == [1]
+        assert not desk.write(persist("b"), event()).ok
+        remount("rw")
+        desk.wait_for_health(ok=True)
+        assert desk.write(event()).stamps[0].id == 3, "what was told meanwhile came first"
+        assert desk.store.agents().keys() == {"a", "b"}
+        assert not desk.store.rebuilt, "a disk that refuses is not a damaged store"
+        desk.close()
+
+
+@needs_root
+def test_h7_a_store_that_never_was_is_begun_when_the_disk_takes_it(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "16m") as remount:
+        desk = Desk(tmp_path / "disk" / "state")
+        desk.directory.mkdir(mode=0o700)
+        remount("ro")
+        assert desk.store.agents() == desk.store.spawns() == {}
+        assert not desk.write(persist("a")).ok
+        remount("rw")
+        desk.wait_for_health(ok=True)
+        assert desk.write(event()).ok
+        assert desk.store.agents().keys() == {"a"}
+        desk.close()
+
+
+@needs_root
+def test_h7_a_store_that_cannot_be_read_either_is_no_store(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "16m") as remount:
+        desk = Desk(tmp_path / "disk" / "state")
+        desk.write(persist("a", intent=Intent.KILLED))
+        desk.close()
+        (desk.directory / "agentd.db").unlink()
         remount("ro")
         with pytest.raises(StoreUnavailable, match="state"):
             _ = desk.store
         remount("rw")
-        assert desk.write(event()).stamps[0].id == 2
-        assert not desk.store.rebuilt, "a disk that refuses is not a damaged store"
-        desk.close()
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o722])

@@ -6,6 +6,7 @@ import select as readiness
 import sys
 from collections.abc import Iterator
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from agentd.cli.invocation import Invocation
 from agentd.cli.options import selectors
 from agentd.cli.views.agents import top_table
 from agentd.client import AgentdError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @click.command("top")
@@ -32,7 +36,8 @@ def command(call: Invocation, select: tuple[str, ...], interval: float) -> None:
 
 
 def _live(call: Invocation, select: tuple[str, ...], interval_s: float) -> None:
-    from rich.live import Live  # noqa: PLC0415 - only on a terminal
+    from rich.console import Group  # noqa: PLC0415 - only on a terminal
+    from rich.live import Live  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     from agentd.cli.views import terminal  # noqa: PLC0415 - as above
@@ -42,7 +47,8 @@ def _live(call: Invocation, select: tuple[str, ...], interval_s: float) -> None:
     with _keys(), Live(console=screen, screen=True, auto_refresh=False) as live:
         while until is None or monotonic() < until:
             try:
-                shown = terminal.colored(top_table(call.client.status(select)), screen.width)
+                table = terminal.colored(top_table(call.client.status(select)), screen.width)
+                shown: RenderableType = Group(Text(_host(), style="dim"), table)
             except AgentdError as error:
                 if error.code != "not_reachable":
                     raise
@@ -50,6 +56,18 @@ def _live(call: Invocation, select: tuple[str, ...], interval_s: float) -> None:
             live.update(shown, refresh=True)
             if readiness.select([sys.stdin], [], [], interval_s)[0] and _leaves():
                 return
+
+
+def _host() -> str:
+    """What the host has left, in one line: an agent is slow where its host is full."""
+    import psutil  # noqa: PLC0415 - only where somebody looks
+
+    memory = psutil.virtual_memory()
+    load_1m = psutil.getloadavg()[0]
+    return (
+        f"host: CPU {psutil.cpu_percent():.0f} % of {psutil.cpu_count()} cores, "
+        f"load {load_1m:.1f}, memory {memory.percent:.0f} % of {memory.total / (1 << 30):.1f} GiB"
+    )
 
 
 def _leaves() -> bool:

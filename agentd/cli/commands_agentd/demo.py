@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 import click
+import tomli_w
 
 _TOUR = """\
 agentd demo: five agents in {home}
@@ -84,6 +85,6 @@ def lay_out(home: Path, agentctl: Path) -> None:
             text = source.read_text(encoding="utf-8")
             text = text.replace("@python@", sys.executable).replace("@agentctl@", str(agentctl))
             (home / source.name).write_text(text, encoding="utf-8")
-    places = f'[daemon]\nstate_dir = "{home}/state"\nlog_dir = "{home}/logs"\n\n'
+    places = tomli_w.dumps({"daemon": {"state_dir": f"{home}/state", "log_dir": f"{home}/logs"}})
     config = home / "agentd.toml"
-    config.write_text(places + config.read_text(encoding="utf-8"), encoding="utf-8")
+    config.write_text(f"{places}\n" + config.read_text(encoding="utf-8"), encoding="utf-8")

@@ -13,9 +13,8 @@ is a sawtooth whose mean says nothing. Each window of floors must show all of th
 All lengths of time are multiples of a unit, a sixtieth of `settle` (30 s by default) or the
 time between samples where that is longer; with another `settle` everything scales along.
 
-Every figure below was found and is checked with `bench/score_leaks.py`, on six disjoint sets
-of ten seeds: all leaks paged before the limit, 0.00 to 0.03 false pages and 0.08 to 0.15 false
-suspects per leak-free agent-day.
+Every figure below was found with `bench/score_leaks.py` and the harness that its README names;
+the README has the scores by set of seeds, and which sets were seen while choosing.
 """
 
 from array import array
