@@ -19,7 +19,6 @@ from agentd.store.rows import (
     Batch,
     Outcome,
     RequestRow,
-    Row,
     SpawnIntent,
     SpawnRow,
     StoredAgent,
@@ -99,13 +98,10 @@ class Store:
 
         reader = Reader(path, host)
         writer: Writer
-
-        def remembered() -> Sequence[Row]:
-            return writer.remembered()
-
         committer = Committer(
-            path, opened.connection, ballast, mark, clock=clock, remembered=remembered
-        )
+            path, opened.connection, ballast, mark, clock=clock,
+            remembered=lambda: writer.remembered(),  # noqa: PLW0108 - it is made right after
+        )  # fmt: skip
         writer = Writer(
             committer,
             ballast,
