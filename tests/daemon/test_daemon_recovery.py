@@ -91,7 +91,10 @@ def test_g3_a_kept_pidfd_tells_exactly_how_an_agent_ended_meanwhile(daemon: Daem
     daemon.kept["nobody-knows"] = os.open(unknown, os.O_RDONLY)
     daemon.crash()
     os.kill(dies["pid"], signal.SIGKILL)
-    exact = pidfds.ending_of_stranger(daemon.kept[dies["incarnation"]])
+    kept = daemon.kept[dies["incarnation"]]
+    # Pid 1 takes its time to reap, and only then the kernel tells.
+    daemon.until_true(lambda: pidfds.ending_of_stranger(kept) is not None)
+    exact = pidfds.ending_of_stranger(kept)
     daemon.start_with_kept()
     shown = daemon.until("dies", lambda s: s["last_exit"] is not None)
     if exact == pidfds.UNSEEN:  # a kernel before 6.15 says nothing of the dead
@@ -134,7 +137,9 @@ def test_the_last_word_of_an_agent_counts_though_it_is_gone_before_it_is_let_in(
     daemon: Daemon, *, adopted: bool
 ) -> None:
     go = daemon.root / "go"
-    daemon.agent("hasty", [PYTHON, "-S", "-c", HASTY, str(go)], 'ready = "spawn"')
+    # Not judged by silence here: an adopted one's end is known only when pid 1 has reaped it.
+    patient = 'heartbeat.degraded_after = "50s"\nheartbeat.unreachable_after = "60s"'
+    daemon.agent("hasty", [PYTHON, "-S", "-c", HASTY, str(go)], f'ready = "spawn"\n{patient}')
     daemon.start()
     pid = daemon.until_state("hasty", "running")["pid"]
     if adopted:
