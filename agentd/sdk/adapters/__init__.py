@@ -1,0 +1,1 @@
+"""Frameworks that tell of their calls and steps by themselves: one file each."""
