@@ -16,7 +16,8 @@ GUEST_PIP = $(shell $(BIN)/python -c 'import tomllib; \
     print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"])')
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest
+# An init of our own, for pid 1 may be slow to reap what the tests orphan, or never do.
+PYTEST := $(BIN)/python tests/init.py $(BIN)/python -m pytest
 # Tests of real processes judge by time: one at a time.
 REAL := tests/daemon tests/faults tests/programs
 
