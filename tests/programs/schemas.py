@@ -53,6 +53,8 @@ EVENTS: Final = [
     *("memory.suspect", "memory.leak", "memory.pressure", "memory.limit", "oom.child"),
     *("security.refused", "daemon.started", "daemon.stopping", "daemon.stalled"),
     *("daemon.storage", "config.applied", "config.rejected"),
+    *("breaker.opened", "breaker.half_open", "breaker.closed", "latency.warning"),
+    *("drift.warning", "drift.detected", "judge.failed"),
 ]
 
 TEXT: Final[Schema] = {"type": "string"}
@@ -123,7 +125,7 @@ AGENT: Final = record(
         success_rate=or_null({"type": "number", "minimum": 0, "maximum": 1}),
         latency_ms=record(mean=or_null(NUMBER), p95=or_null(NUMBER)),
     ),
-    budgets=several(record(name=TEXT, limit=NUMBER, used=NUMBER)),
+    budgets=several(record(name=TEXT, limit=NUMBER, used=or_null(NUMBER))),
     depends_on=several(TEXT),
     blocked_by=several(TEXT),
     unfinished_actions=COUNT,

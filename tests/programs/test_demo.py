@@ -17,7 +17,7 @@ import pytest
 from agentd.client import Client, NotReachable
 from tests.programs.places import AGENTD
 
-FLEET = {"healthy", "crashing", "stuck", "leaking", "shell"}
+FLEET = {"healthy", "crashing", "stuck", "leaking", "looping", "spending", "shell"}
 PATIENCE_S = 110.0
 Document = dict[str, Any]
 
@@ -100,6 +100,8 @@ def _lived_through(demo: "subprocess.Popen[str]", socket: str) -> Story:
             story.of("crashing", "agent.escalated")
             and story.of("stuck", "agent.recovered")
             and story.of("leaking", "agent.recovered")
+            and story.of("looping", "agent.paused")
+            and story.of("spending", "agent.paused")
         )
     )
     story.late = _agents(client)
@@ -191,6 +193,25 @@ def test_the_leaking_agent_is_told_of_before_its_limit_and_restarted_at_it(story
     assert told[-1]["reason"] == "MEMORY_LIMIT"
     assert told[2]["data"]["limit_bytes"] == 112 << 20
     assert story.late["leaking"]["restarts"] == 1
+
+
+def test_the_looping_agent_is_warned_then_paused(story: Story) -> None:
+    told = story.of("looping", "loop.warning", "loop.detected", "agent.paused")
+    assert [event["event"] for event in told] == ["loop.warning", "loop.detected", "agent.paused"]
+    assert told[-1]["reason"] == "LOOP_DETECTED"
+    assert "web_search" in told[1]["message"]
+    assert story.late["looping"]["state"] == "paused"
+
+
+def test_the_spending_agent_is_stopped_within_its_only_cycle(story: Story) -> None:
+    told = story.of("spending", "budget.warning", "budget.exceeded", "agent.paused")
+    assert [event["event"] for event in told] == [
+        *("budget.warning", "budget.exceeded", "agent.paused")
+    ]
+    assert told[-1]["reason"] == "BUDGET_EXCEEDED"
+    shown = story.late["spending"]
+    assert (shown["state"], shown["heartbeats"]) == ("paused", 1)
+    assert 0.4 <= shown["cost_usd"]["run"] < 0.5  # one call is some three cents
 
 
 def test_a_daemon_that_was_killed_comes_back_to_the_same_agents(story: Story) -> None:
