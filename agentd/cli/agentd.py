@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "init": "Write a commented starter configuration.",
     "unit": "Print a systemd unit for this installation.",
     "demo": "Run a throw-away fleet to watch.",
+    "prices": "Write the price table from the extra prices.",
     "simulate": "Tell what agentd would have done over a recorded trace.",
     "version": "Print the version.",
 }

@@ -19,7 +19,9 @@ _TIMEOUTS: Final = {
     "healthy": ("stop_timeout", "startup_timeout"),
 }
 # Remarks that announce what has come true once it was waited for.
-_FULFILLED: Final = frozenset({"starts", "stops", "restarts", "paused"})
+_FULFILLED: Final = frozenset(
+    {"starts", "stops", "restarts", "paused", "on its way down, then paused"}
+)
 
 
 def carry_out(call: Invocation, document: Document, until: str | None = None) -> None:

@@ -83,6 +83,10 @@ class Client:
         """Return the effective configuration: `{"agents":{NAME:{KEY:{"value","origin"}}}}`."""
         return self.ask("show", {"select": _words(select)})
 
+    def breakers(self) -> Document:
+        """Return what is known of shared dependencies: `{"breakers":[{"name","state",…}]}`."""
+        return self.ask("breakers")
+
     def daemon(self, action: str | None = None) -> Document:
         """Return the daemon's own health, `{"daemon":{…},"counters":{…}}`.
 
@@ -191,6 +195,15 @@ class Client:
             return
         for line in self._link.follow(cursor.request, self.timeout, on_lost):
             yield from cursor.take(line)
+
+    def checkpoints(
+        self, select: Select = (), *, state: bool = False, seq: int | None = None
+    ) -> Document:
+        """Return what agents have kept and have in flight.
+
+        With `state`, of one agent, the state of its last checkpoint or of number `seq`.
+        """
+        return self.ask("checkpoints", {"select": _words(select), "state": state, "seq": seq})
 
     def logs(
         self,

@@ -190,18 +190,7 @@ EXECUTED: Final = frozenset(
 
 # Read and checked, without effect in this version. `agentd check` and `status` say so.
 NO_EFFECT_YET: Final[tuple[str, ...]] = (
-    "agents.*.heartbeat.no_progress_after",
-    "agents.*.restart.hold_unfinished",
-    "agents.*.cost",
-    "agents.*.budget",
-    "agents.*.loop",
-    "agents.*.judge",
-    "agents.*.pause.mode",
-    "agents.*.pause.checkpoint_timeout",
     "daemon.recorder_max",
-    "daemon.timezone",
-    "breakers",
-    "prices",
     "alerts",
     "report",
     "http",

@@ -7,12 +7,17 @@ from enum import StrEnum
 from typing import Final
 
 from agentd.config.agent import AgentConfig
-from agentd.core.events import Exited
+from agentd.core.detectors.latency import LatencyDetector
+from agentd.core.drift import Judging
+from agentd.core.events import AgentAsked, Exited
 from agentd.core.lines import Line
 from agentd.core.memory import Memory
+from agentd.core.progress import Progress
 from agentd.core.records import Durable
+from agentd.core.spending import Spending
 from agentd.core.states import Health, Intent, State, StopReason, Trigger, advance
 from agentd.core.telemetry import Telemetry
+from agentd.core.work import Work
 
 TRANSITIONS_KEPT: Final = 20
 CALLS_OPEN_MAX: Final = 64
@@ -49,9 +54,22 @@ class Stop:
     after: After
     begun_at_ms: int
     kill_at_ms: int | None
-    """When patience ends; `None` once SIGKILL was sent."""
+    """When patience ends; `None` once SIGKILL was sent, and while it is only asked."""
+    ask_until_ms: int | None = None
+    """Up to then it is only asked to commit and exit."""
+    heard_since_asked: bool = False
+    """Whether the question may have reached it; a new daemon has to ask again."""
     stuck: str = ""
     """What survives SIGKILL, as last reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A plain signal that somebody had us send to the leader."""
+
+    name: str
+    who: str
+    at_ms: int
 
 
 @dataclass(slots=True)
@@ -62,6 +80,8 @@ class OpenCall:
     begun_at_ms: int
     until_ms: int
     """Up to then it explains silence."""
+    model: str | None = None
+    provider: str | None = None
 
 
 @dataclass(slots=True)
@@ -89,28 +109,43 @@ class Agent:
     stop: Stop | None = None
     ended: Exited | None = None
     """How the leader ended, while its tree is not empty yet."""
+    signalled: Signalled | None = None
+    """The last plain signal to this incarnation."""
+    ended_by_hand: bool = False
+    """A person's plain signal ended the last run: people know why there is another."""
     shortages: int = 0
     """Spawns in a row that failed for want of something on the host."""
     shortage_until_ms: int | None = None
-    paused_at_ms: int | None = None
     alive_at_ms: int | None = None
     """Last sign of life: heartbeat, end of a call or a step, or what stands for it."""
     beat_at_ms: int | None = None
     """Last heartbeat of this incarnation."""
     hold_until_ms: int | None = None
     """Up to then silence is expected: announced, or a human is waited for."""
-    early: list[Line] = field(default_factory=list)
-    """Lines that came before the news of its own spawn."""
+    early: list[Line | AgentAsked] = field(default_factory=list)
+    """Lines and questions that came before the news of its own spawn."""
     calls: dict[str, OpenCall] = field(default_factory=dict)
     noted: Health = Health.UNKNOWN
     """The health that was last told; what is shown is computed anew each time."""
     healthy_since_ms: int | None = None
+    draining_since_ms: int | None = None
+    """When this incarnation first said that it is shutting down."""
     troubled: bool = False
     """Something was told to people that a recovery must be told after."""
     armed_ms: int | None = None
+    checkpoint_told_at_ms: int | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
+    spending: Spending = field(default_factory=Spending)
     memory: Memory = field(default_factory=Memory)
+    progress: Progress = field(default_factory=Progress)
+    work: Work = field(default_factory=Work)
+    judging: Judging = field(default_factory=Judging)
+    latencies: dict[str, LatencyDetector] = field(default_factory=dict)
+    """By kind of work; what is usual outlives an incarnation."""
     transitions: deque[Transition] = field(default_factory=lambda: deque(maxlen=TRANSITIONS_KEPT))
+
+    def __post_init__(self) -> None:
+        self.spending.configure(self.config)
 
     @property
     def state(self) -> State:
@@ -123,6 +158,15 @@ class Agent:
     @property
     def incarnation(self) -> int:
         return self.durable.incarnation
+
+    @property
+    def paused_at_ms(self) -> int | None:
+        """Since when its clocks stand still."""
+        return self.durable.paused_at_ms
+
+    @paused_at_ms.setter
+    def paused_at_ms(self, at_ms: int | None) -> None:
+        self.durable.paused_at_ms = at_ms
 
     @property
     def has_process(self) -> bool:
@@ -155,6 +199,7 @@ class Agent:
         self.pid = None
         self.stop = None
         self.ended = None
+        self.signalled = None
         self.paused_at_ms = None
         self.alive_at_ms = None
         self.beat_at_ms = None
@@ -162,11 +207,16 @@ class Agent:
         self.early.clear()
         self.calls.clear()
         self.healthy_since_ms = None
+        self.draining_since_ms = None
+        self.progress = Progress()
+        self.judging.begin()
         self.noted = Health.UNKNOWN
         self.durable.ready = False
+        self.durable.outdated = False
         self.durable.stop_reason = None
         self.durable.stop_evidence = ""
         self.durable.stop_after = ""
+        self.durable.stop_asks = False
 
 
 def local_dependencies(agent: Agent) -> Iterator[str]:

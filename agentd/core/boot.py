@@ -38,7 +38,10 @@ def start(turn: Turn, agents: dict[str, Agent], config: Config, event: Started) 
 def recorded(name: str, config: AgentConfig, fate: Fate | None) -> Agent:
     """The agent as it was recorded, or a new one with its initial intent."""
     if fate is not None:
-        return Agent(name, config, fate.durable)
+        agent = Agent(name, config, fate.durable)
+        if fate.baseline is not None:
+            agent.spending.restore(fate.baseline)
+        return agent
     intent = Intent.UP if config.autostart or config.external else Intent.STOPPED
     return Agent(name, config, Durable(intent=intent))
 
@@ -84,7 +87,7 @@ def restore(turn: Turn, agent: Agent, fate: Fate) -> None:
     elif agent.state in _WITH_PROCESS and (fate.ended or agent.state not in _MAY_BE_EMPTY):
         _book_end(turn, agent, fate)
     elif agent.state is State.PAUSED:
-        agent.paused_at_ms = turn.now_ms
+        _stand_still(turn, agent)
     elif agent.state is State.STOPPED and _was_to_come_back(agent):
         lifecycle.want_start(turn, agent, agent.awaiting or "agentd is back")
 
@@ -106,9 +109,10 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
             lifecycle.on_ready(turn, agent, "spawned")
     elif agent.state is State.STOPPING:
         _take_up_stop(turn, agent)
-        lifecycle.carry_out_stop(turn, agent)
+        if agent.stop is None or agent.stop.ask_until_ms is None:
+            lifecycle.carry_out_stop(turn, agent)
     elif agent.state is State.PAUSED:
-        agent.paused_at_ms = turn.now_ms
+        _stand_still(turn, agent)
         turn.do(Freeze(agent.name, agent.incarnation))
     elif agent.state not in _WITH_PROCESS:
         # The record says that nothing lives. Whatever this is, it is not to be doubled.
@@ -118,6 +122,12 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
     if agent.intent is Intent.STOPPED and agent.stop is None:
         # Its stop was promised, and waited for its dependants when that daemon ended.
         turn.leaving[agent.name] = (StopReason.USER_STOPPED, f"by {agent.durable.intent_by}")
+
+
+def _stand_still(turn: Turn, agent: Agent) -> None:
+    """Its clocks have stood still since it was paused, whoever kept them."""
+    if agent.paused_at_ms is None:
+        agent.paused_at_ms = turn.now_ms
 
 
 def _take_up_stop(turn: Turn, agent: Agent) -> None:
@@ -133,6 +143,10 @@ def _take_up_stop(turn: Turn, agent: Agent) -> None:
         turn.now_ms,
         None if agent.intent is Intent.KILLED else turn.now_ms + agent.config.stop_timeout_ms,
     )
+    if durable.stop_asks and agent.intent is not Intent.KILLED:
+        # Asked again as soon as it is heard of: it does not know this daemon yet.
+        agent.stop.kill_at_ms = None
+        agent.stop.ask_until_ms = turn.now_ms + agent.config.pause.checkpoint_timeout_ms
 
 
 def _book_end(turn: Turn, agent: Agent, fate: Fate) -> None:

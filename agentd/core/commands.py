@@ -7,8 +7,8 @@ be done is a `Conflict` that says why, and what could be done instead.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agentd.core import ends, lifecycle, pausing
-from agentd.core.agent import After, Agent
+from agentd.core import actions, budgets, ends, lifecycle, pausing
+from agentd.core.agent import After, Agent, Signalled
 from agentd.core.dependencies import blockers
 from agentd.core.effects import Signal
 from agentd.core.events import Requested
@@ -109,7 +109,7 @@ def pause(turn: Turn, agent: Agent, asked: Requested) -> str:
             f'"{agent.name}" is {shown}; there is nothing to pause', f"agentctl {verb} {agent.name}"
         )
     pausing.pause(turn, agent, StopReason.USER_PAUSED, asked.who, asked.reason)
-    return "paused"
+    return "paused" if agent.state is State.PAUSED else "on its way down, then paused"
 
 
 def resume(turn: Turn, agent: Agent, asked: Requested) -> str:
@@ -146,9 +146,11 @@ def unhold(turn: Turn, agent: Agent, asked: Requested) -> str:
     """Automatic starts are allowed again; one that is due is made."""
     if not agent.durable.held:
         return "is not held"
+    if not agent.durable.held_why:
+        turn.journal("agent.unheld", agent, f"let go {_by(asked)}")
+    actions.accept(turn, agent, _by(asked))
     agent.durable.held = False
     turn.touch(agent)
-    turn.journal("agent.unheld", agent, f"let go {_by(asked)}")
     return "no longer held"
 
 
@@ -170,6 +172,7 @@ def signal(turn: Turn, agent: Agent, asked: Requested) -> str:
     name = str(asked.options.get("signal", ""))
     if not agent.has_process:
         raise Conflict(f'"{agent.name}" has no process', f"agentctl start {agent.name}")
+    agent.signalled = Signalled(name, asked.who, turn.now_ms)
     turn.do(Signal(agent.name, agent.incarnation, name))
     return f"{name} sent"
 
@@ -188,6 +191,7 @@ def _come_up(agent: Agent, asked: Requested) -> None:
     durable = agent.durable
     durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, asked.who, asked.reason
     durable.forget_wish()
+    budgets.override(agent)
 
 
 def _told_start(turn: Turn, agent: Agent) -> str:

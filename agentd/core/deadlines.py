@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agentd.core import liveness
+from agentd.core import beating, liveness
 from agentd.core.agent import Agent, Presence
 from agentd.core.states import Health, Intent, State
 
@@ -14,6 +14,7 @@ def deadline_ms(agent: Agent, now_ms: int) -> int | None:
     moments = [
         agent.shortage_until_ms,
         agent.stop.kill_at_ms if agent.stop is not None else None,
+        agent.stop.ask_until_ms if agent.stop is not None else None,
         agent.durable.cooldown_until_ms
         if agent.state is State.COOLDOWN and not agent.durable.held
         else None,
@@ -21,6 +22,7 @@ def deadline_ms(agent: Agent, now_ms: int) -> int | None:
         startup_deadline_ms(agent),
         stable_at_ms(agent),
         liveness.next_change_ms(agent, now_ms),
+        beating.due_ms(agent, now_ms),
     ]
     return min((moment for moment in moments if moment is not None), default=None)
 

@@ -7,9 +7,9 @@ when every `Persist` and `Journal` before it is durable.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from agentd.core.records import Durable, Record
+from agentd.core.records import Action, Baseline, Durable, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,14 @@ class Persist:
     durable: Durable
     lazy: bool = False
     """Counters only: may wait some seconds, and nothing waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersistBaseline:
+    """Keep what this agent's work usually costs; nothing waits for it."""
+
+    agent: str
+    baseline: Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,42 @@ class Control:
     incarnation: int
     action: str
     reason: str
+    data: Mapping[str, object] = field(default_factory=dict)
+    """Further fields of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCheckpoint:
+    """Keep what an agent wants to find again; of one execution the last few are kept."""
+
+    agent: str
+    execution: str
+    seq: int
+    """Rises by one with each checkpoint of an agent."""
+    incarnation_id: str
+    state: str
+    """JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Answer an agent's question with its last checkpoint and what it had in flight."""
+
+    request: str
+    agent: str
+    execution: str
+    unfinished: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Run the agent's judge command, `payload` and its log tail as JSON on its stdin;
+    answered by `Judged`.
+    """
+
+    agent: str
+    incarnation: int
+    payload: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +182,7 @@ class Exit:
 
 Effect = (
     Persist
+    | PersistBaseline
     | Forget
     | Journal
     | Spawn
@@ -149,6 +194,9 @@ Effect = (
     | Run
     | Alert
     | Control
+    | SaveCheckpoint
+    | Recall
+    | Judge
     | Reply
     | Exit
 )

@@ -1,6 +1,6 @@
 """The end of a run: its reason, whether it counts, and what comes next."""
 
-from agentd.core import exits, lifecycle, restart
+from agentd.core import actions, breakers, exits, lifecycle, restart
 from agentd.core.agent import After, Agent, Presence
 from agentd.core.dependencies import outages
 from agentd.core.effects import KillTree, Run
@@ -28,7 +28,8 @@ def on_tree_empty(turn: Turn, agent: Agent) -> None:
     if not agent.has_process:
         return
     ended = agent.ended or Exited(agent.name, agent.incarnation)
-    end = exits.classify(agent, ended, turn.now_ms, outages(agent, turn.fleet))
+    down = outages(agent, turn.fleet) + breakers.outages(turn, agent)
+    end = exits.classify(agent, ended, turn.now_ms, down)
     finish_run(turn, agent, end, code=ended.code, signal=ended.signal)
 
 
@@ -48,7 +49,8 @@ def finish_run(
     durable = agent.durable
     after = agent.stop.after if agent.stop is not None else None
     parked_until_ms = durable.parked_until_ms if agent.state is State.PARKED else None
-    durable.reason, durable.evidence = end.reason, end.evidence
+    if agent.intent is not Intent.PAUSED or agent.stop is None:
+        durable.reason, durable.evidence = end.reason, end.evidence  # else why it is paused stands
     durable.last_exit = LastExit(end.reason, end.evidence, turn.now_ms, code, signal)
     turn.touch(agent)
     turn.journal(
@@ -58,15 +60,20 @@ def finish_run(
         severity=_severity(end),
         reason=end.reason,
         data={"code": code, "signal": signal},
+        alert=False if end.by_hand or breakers.explains(turn, agent, end.reason) else None,
     )
+    actions.tell_cut_off(turn, agent, end.reason)
     agent.forget_run()
+    agent.ended_by_hand = end.by_hand
     if after is After.REMOVE:
         durable.removed = True
     elif agent.intent is not Intent.UP:
         _rest(turn, agent, end)
     elif after is After.AGAIN:
         by_hand = end.reason is StopReason.USER_RESTARTED
-        lifecycle.want_start(turn, agent, end.reason.value, by_hand=by_hand)
+        # It ran though it was held: a new config is no failure to be held back after.
+        goes_on = end.reason is StopReason.CONFIG_CHANGED
+        lifecycle.want_start(turn, agent, end.reason.value, by_hand=by_hand, goes_on=goes_on)
     elif after is After.STAY:
         agent.move(Trigger.END, turn.now_ms, end.reason.value)
     elif parked_until_ms is not None and parked_until_ms > turn.now_ms:
@@ -95,6 +102,7 @@ def _rest(turn: Turn, agent: Agent, end: End) -> None:
 def _wait_parked(turn: Turn, agent: Agent, until_ms: int) -> None:
     agent.move(Trigger.WAIT_PARKED, turn.now_ms, "its provider said when")
     agent.durable.parked_until_ms = until_ms
+    actions.hold(turn, agent)
 
 
 def follow_policy(turn: Turn, agent: Agent, end: End) -> None:
@@ -116,6 +124,7 @@ def follow_policy(turn: Turn, agent: Agent, end: End) -> None:
     elif decision.next is Next.COOLDOWN:
         agent.move(Trigger.RETRY, turn.now_ms, decision.why)
         durable.cooldown_until_ms = decision.at_ms
+        actions.hold(turn, agent)
         turn.journal(
             "agent.cooldown",
             agent,
@@ -135,7 +144,14 @@ def restart_now(turn: Turn, agent: Agent, reason: StopReason | None, why: str) -
     """An automatic restart: it takes its place in the row."""
     durable = agent.durable
     turn.touch(agent)
-    turn.journal("agent.restarting", agent, f"restarting: {why}", severity=WARNING, reason=reason)
+    turn.journal(
+        "agent.restarting",
+        agent,
+        f"restarting: {why}",
+        severity=WARNING,
+        reason=reason,
+        alert=False if agent.ended_by_hand or breakers.explains(turn, agent, reason) else None,
+    )
     durable.automatic = True
     lifecycle.want_start(turn, agent, f"restart after {reason or 'a failure'}")
 
@@ -162,6 +178,7 @@ def escalate(turn: Turn, agent: Agent, end: End, why: str) -> None:
                     "evidence": end.evidence,
                     "failures": agent.durable.failures,
                     "message": message,
+                    "unfinished": [each.key for each in agent.durable.unfinished],
                 },
             )
         )
@@ -169,7 +186,6 @@ def escalate(turn: Turn, agent: Agent, end: End, why: str) -> None:
 
 def _complete(turn: Turn, agent: Agent, end: End) -> None:
     agent.move(Trigger.FINISH, turn.now_ms, end.evidence)
-    agent.durable.execution = ""
     turn.journal(
         "agent.completed",
         agent,
@@ -177,6 +193,7 @@ def _complete(turn: Turn, agent: Agent, end: End) -> None:
         severity=WARNING if end.silent else INFO,
         reason=end.reason,
     )
+    actions.end_execution(turn, agent, "its work is done")
 
 
 def forget_failures(agent: Agent) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agentd.config.schema import Config
-from agentd.core.lines import Line
-from agentd.core.records import Durable
+from agentd.core.accounts import Periods
+from agentd.core.lines import Line, Question
+from agentd.core.pricing import PriceTable
+from agentd.core.records import Baseline, Durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,12 @@ class LinesReceived:
 
 @dataclass(frozen=True, slots=True)
 class LinesDropped:
-    """Lines of an agent over its rate, with the tokens and cost they carried."""
+    """Lines of an agent over its rate; those of `lines` speak of usage, which counts all the same."""
 
     agent: str
     incarnation: int
     count: int
-    tokens: int = 0
-    cost_micros: int = 0
+    lines: Sequence[Line] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,30 @@ class Validated:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentAsked:
+    """An agent sent a line that it wants an answer to; a `Reply` or a `Recall` gives it."""
+
+    agent: str
+    incarnation: int
+    request: str
+    """Identifies the asker for the answer; unique while it is open."""
+    line: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The judge command ended; `error`: it gave no verdict, and why."""
+
+    agent: str
+    incarnation: int
+    closer: bool = False
+    confidence: float = 0.0
+    reason: str = ""
+    cost_micros: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed; deadlines that are due are handled."""
 
@@ -180,6 +205,8 @@ class Fate:
     """It had a process, and that is gone."""
     rebooted: bool = False
     evidence: str = ""
+    baseline: Baseline | None = None
+    """What its work usually costs, as far as that was written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +229,20 @@ class Started:
     """The daemon is up: what the store says, and what is found to be true."""
 
     fates: Mapping[str, Fate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodsBegan:
+    """The civil hour, day and month that it is now; told before `Started`, and at each change."""
+
+    periods: Periods
+
+
+@dataclass(frozen=True, slots=True)
+class PricesRead:
+    """Published prices, as they stand in the price table from now on."""
+
+    table: PriceTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +278,13 @@ ProcessEvent = (
     | OomChild
     | Froze
     | Validated
+    | Judged
 )
 
 Event = (
     ProcessEvent
     | LinesReceived
+    | AgentAsked
     | Ticked
     | Gap
     | Requested
@@ -250,4 +293,6 @@ Event = (
     | ShutdownAsked
     | StorageChanged
     | ReaderLeft
+    | PeriodsBegan
+    | PricesRead
 )

@@ -34,8 +34,13 @@ SIGNALS: Final[Mapping[int, str]] = {
     13: "SIGPIPE",
     14: "SIGALRM",
     15: "SIGTERM",
+    16: "SIGSTKFLT",
     24: "SIGXCPU",
     25: "SIGXFSZ",
+    26: "SIGVTALRM",
+    27: "SIGPROF",
+    29: "SIGIO",
+    30: "SIGPWR",
     31: "SIGSYS",
 }
 
@@ -49,6 +54,8 @@ class End:
     failed: bool
     silent: bool = False
     """Exit 0 of an agent that should have said so."""
+    by_hand: bool = False
+    """A person's plain signal ended it: it counts, and nobody is paged for it."""
 
 
 def classify(agent: Agent, exited: Exited, now_ms: int, down: Sequence[str]) -> End:
@@ -64,8 +71,10 @@ def classify(agent: Agent, exited: Exited, now_ms: int, down: Sequence[str]) -> 
     if exited.evidence.oom_kills > 0 and (exited.signal == SIGKILL or exited.code == SHELL_SIGKILL):
         return End(StopReason.OOM_KILLED, f"{how}; {_oom(exited)}", failed=True)
     if exited.signal is not None:
-        told = f"{how}, sender unknown, no OOM evidence" if exited.signal == SIGKILL else how
-        return End(StopReason.CRASHED, _with_notes(agent, exited, told), failed=True)
+        sender = _sender(agent, exited.signal, now_ms)
+        unknown = ", sender unknown, no OOM evidence" if exited.signal == SIGKILL else ""
+        told = _with_notes(agent, exited, how + (sender or unknown))
+        return End(StopReason.CRASHED, told, failed=True, by_hand=bool(sender))
     if exited.code in agent.config.success_exit_codes:
         told = _with_notes(agent, exited, how)
         silent = _is_silent(agent, exited)
@@ -86,6 +95,15 @@ def _how(exited: Exited) -> str:
     if exited.code is not None:
         return f"exit code {exited.code}"
     return "exit status unknown"
+
+
+def _sender(agent: Agent, number: int, now_ms: int) -> str:
+    """Return whose plain signal this was; empty where nobody had us send it."""
+    sent = agent.signalled
+    if sent is None or sent.name != SIGNALS.get(number):
+        return ""
+    before = format_duration(max(0, now_ms - sent.at_ms) // 100 * 100)
+    return f", sent by `agentctl signal` of {sent.who} {before} before"
 
 
 def _oom(exited: Exited) -> str:

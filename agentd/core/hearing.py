@@ -1,12 +1,28 @@
 """What an agent says, taken in: telemetry, signs of life, readiness, parking."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from agentd.core import lifecycle, liveness, pausing
+from agentd.core import (
+    asking,
+    beating,
+    judging,
+    latencies,
+    ledger,
+    lifecycle,
+    liveness,
+    loops,
+    pausing,
+)
 from agentd.core.agent import EARLY_LINES_MAX, Agent, Presence
+from agentd.core.draining import note_draining
+from agentd.core.effects import Reply
+from agentd.core.events import AgentAsked
 from agentd.core.lines import Call, Heartbeat, Hello, Line, Notify, Status, Step
 from agentd.core.states import State, Trigger
 from agentd.core.turn import Turn
+
+ENDED: Final = "this incarnation has ended; its lines don't count any more"
 
 
 def is_current(agent: Agent, incarnation: int) -> bool:
@@ -23,33 +39,84 @@ def hear(turn: Turn, agent: Agent, lines: Sequence[Line]) -> None:
     A quick program may be heard before the news of its spawn: its lines wait for that.
     """
     if agent.presence is Presence.SPAWNING:
-        agent.early += lines[: EARLY_LINES_MAX - len(agent.early)]
+        room = EARLY_LINES_MAX - len(agent.early)
+        agent.early += lines[:room]
+        ledger.take_dropped(turn, agent, lines[room:])
         return
     now_ms = turn.now_ms
+    _ask_once_heard(turn, agent)
     for line in lines:
         if isinstance(line, Heartbeat):
             _hear_heartbeat(turn, agent, line)
         elif isinstance(line, Call):
-            agent.telemetry.fold_call(line, agent.durable, now_ms)
+            ledger.take_call(turn, agent, line)
+            if not line.start:
+                latencies.hear_call(turn, agent, line)
             liveness.note_call(agent, line, now_ms)
+            if not line.start:
+                agent.progress.note_work(now_ms)
+                loops.hear_call(turn, agent, line)
         elif isinstance(line, Step):
             _hear_step(agent, line, now_ms)
+            loops.hear_step(turn, agent, line)
+            judging.hear_step(turn, agent, line)
         elif isinstance(line, Notify):
             _hear_notify(turn, agent, line)
         elif isinstance(line, Hello):
             agent.telemetry.sdk = line.sdk
+            lifecycle.ask_again(turn, agent)
+        else:
+            agent.progress.note_work(now_ms)
+            asking.take(turn, agent, line)
+
+
+def _ask_once_heard(turn: Turn, agent: Agent) -> None:
+    """What a daemon before this one asked of it, it is asked again: it may never have come."""
+    if agent.stop is not None and not agent.stop.heard_since_asked:
+        lifecycle.ask_again(turn, agent)
+
+
+def hear_question(turn: Turn, agent: Agent, asked: AgentAsked) -> None:
+    """Take in a line that waits for its answer; a quick program's waits for the news of it."""
+    if agent.presence is not Presence.SPAWNING:
+        _ask_once_heard(turn, agent)
+        agent.progress.note_work(turn.now_ms)
+        asking.take(turn, agent, asked.line, asked.request)
+    elif len(agent.early) < EARLY_LINES_MAX:
+        agent.early.append(asked)
+    else:
+        told = "it is being started, and said too much already"
+        turn.do(Reply(asked.request, error=("too_busy", told, "try again")))
 
 
 def hear_early(turn: Turn, agent: Agent) -> None:
     """Take in what was said before the spawn was known."""
-    lines, agent.early = agent.early, []
-    if lines and agent.presence is Presence.ALIVE:
-        hear(turn, agent, lines)
+    said, agent.early = agent.early, []
+    for each in said:
+        if isinstance(each, AgentAsked):
+            answer_question(turn, agent, each)
+        elif agent.presence is Presence.ALIVE:
+            hear(turn, agent, (each,))
+
+
+def answer_question(turn: Turn, agent: Agent | None, asked: AgentAsked) -> None:
+    """Take in a question, or refuse it where its incarnation is gone."""
+    if agent is not None and is_current(agent, asked.incarnation):
+        hear_question(turn, agent, asked)
+    else:
+        turn.do(Reply(asked.request, error=("forbidden", ENDED, "")))
 
 
 def _hear_heartbeat(turn: Turn, agent: Agent, beat: Heartbeat) -> None:
-    agent.telemetry.fold(beat, agent.durable, turn.now_ms)
+    beating.note_heartbeat(agent, beat, turn.now_ms)
+    if beat.latencies_ms:
+        latencies.hear_tasks(turn, agent, beat.latencies_ms)
+    agent.telemetry.fold(beat, agent.durable)
+    if beat.status is Status.DRAINING:
+        note_draining(agent, turn.now_ms)
+    ledger.take_beat(turn, agent, beat)
     liveness.note_heartbeat(agent, beat, turn.now_ms)
+    loops.note_heartbeat(agent, beat)
     if agent.state is State.RUNNING and beat.status is not Status.ERROR:
         return
     if agent.state is State.STARTING:
@@ -72,6 +139,7 @@ def _external_appears(turn: Turn, agent: Agent) -> None:
 
 def _hear_step(agent: Agent, step: Step, now_ms: int) -> None:
     agent.alive_at_ms = now_ms
+    agent.progress.note_work(now_ms)
     if step.step is not None:
         agent.telemetry.step = step.step
     if step.tool is not None:
@@ -79,10 +147,12 @@ def _hear_step(agent: Agent, step: Step, now_ms: int) -> None:
 
 
 def _hear_notify(turn: Turn, agent: Agent, said: Notify) -> None:
+    beating.note_notify(agent, said, turn.now_ms)
     if said.status is not None:
         agent.telemetry.step = said.status
     if said.stopping:
         agent.telemetry.status = Status.DRAINING
+        note_draining(agent, turn.now_ms)
     if said.extend_ms is not None:
         longest_ms = agent.config.heartbeat.max_silence_ms
         agent.hold_until_ms = turn.now_ms + min(said.extend_ms, longest_ms)

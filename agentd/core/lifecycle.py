@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from agentd.core import liveness
+from agentd.config.units import format_duration
+from agentd.core import accounts, actions, budgets, liveness
 from agentd.core.agent import After, Agent, Presence, Stop
 from agentd.core.dependencies import blockers
 from agentd.core.effects import Control, KillTree, Signal, Spawn, Thaw, Validate
@@ -16,19 +17,26 @@ SHORTAGE_WAIT_MS_MAX: Final = 30_000
 SHORTAGE_DOUBLINGS_MAX: Final = 10
 
 
-def want_start(turn: Turn, agent: Agent, cause: str, *, by_hand: bool = False) -> None:
+def want_start(
+    turn: Turn, agent: Agent, cause: str, *, by_hand: bool = False, goes_on: bool = False
+) -> None:
     """Start the agent, or remember that a start is due.
 
     The operator's word is checked here, at the only door to a spawn: nothing starts that is
-    meant to be down, and nothing starts by itself that is held.
+    meant to be down, and nothing starts by itself that is held. `goes_on`: it ran until now
+    and was to run on, so an operator's hold doesn't keep it down; agentd's own does.
     """
     if agent.config.external or agent.intent is not Intent.UP or agent.has_process:
         return
     turn.touch(agent)
     if by_hand:
         agent.durable.automatic = False
+        actions.accept(turn, agent, cause)
+    else:
+        actions.hold(turn, agent)
     blocked_by = ["agentd itself"] if turn.closing else blockers(agent, turn.fleet)
-    if blocked_by or (agent.durable.held and not by_hand):
+    held = agent.durable.held and not by_hand and not (goes_on and not agent.durable.held_why)
+    if blocked_by or held:
         _wait(turn, agent, cause, blocked_by)
         return
     _begin(turn, agent, cause)
@@ -61,6 +69,7 @@ def _begin(turn: Turn, agent: Agent, cause: str) -> None:
     if durable.incarnation > 1:
         durable.restarts += 1
     agent.telemetry.forget_work()
+    budgets.begin_incarnation(agent)
     turn.journal("agent.starting", agent, f"starting: {cause}", data={"cause": cause})
     if agent.config.restart.validate and not durable.first_start:
         agent.presence = Presence.VALIDATING
@@ -77,9 +86,12 @@ def _spawn(turn: Turn, agent: Agent, cause: str) -> None:
 
 
 def new_execution(turn: Turn, agent: Agent) -> None:
-    """Begin a new logical run."""
+    """Begin a new logical run; the one before it is history."""
+    if agent.durable.execution:
+        actions.end_execution(turn, agent, "a new execution begins")
     agent.durable.execution = turn.new_id()
     agent.durable.first_start = True
+    accounts.begin_run(agent.durable)
 
 
 def on_validated(turn: Turn, agent: Agent, event: Validated) -> str | None:
@@ -104,6 +116,7 @@ def on_spawned(turn: Turn, agent: Agent, event: Spawned) -> None:
     agent.shortages = 0
     agent.durable.spawned_at_ms = agent.alive_at_ms = turn.now_ms
     agent.memory.begin(agent.config.memory, turn.now_ms)
+    agent.work.begin()
     turn.journal("agent.started", agent, f"started as pid {event.pid}", data={"pid": event.pid})
     if agent.stop is not None:
         carry_out_stop(turn, agent)
@@ -165,6 +178,41 @@ def begin_stop(turn: Turn, agent: Agent, reason: StopReason, evidence: str, afte
         carry_out_stop(turn, agent)
 
 
+def ask_to_exit(turn: Turn, agent: Agent, reason: StopReason, evidence: str) -> None:
+    """Ask a living agent to commit and exit; a stop follows where it does not."""
+    patience_ms = agent.config.pause.checkpoint_timeout_ms
+    agent.stop = Stop(reason, evidence, After.STAY, turn.now_ms, None)
+    agent.stop.ask_until_ms = turn.now_ms + patience_ms
+    _record_stop(agent)
+    agent.move(Trigger.STOP, turn.now_ms, reason.value)
+    turn.touch(agent)
+    told = f"asked to commit and exit within {format_duration(patience_ms)}"
+    turn.journal("agent.stopping", agent, told, reason=reason)
+    ask_again(turn, agent)
+
+
+def ask_again(turn: Turn, agent: Agent) -> None:
+    """Say it (once more) to all its connections, with what is left of the time for it."""
+    stop = agent.stop
+    if stop is None or stop.ask_until_ms is None:
+        return
+    left_ms = max(0, stop.ask_until_ms - turn.now_ms)
+    asked = {"mode": "checkpoint", "timeout_s": round(left_ms / 1000, 3)}
+    turn.do(Control(agent.name, agent.incarnation, "pause", stop.reason.value, asked))
+    stop.heard_since_asked = True
+
+
+def stop_asked(turn: Turn, agent: Agent, why: str) -> None:
+    """It was asked to commit and exit, and now it is stopped."""
+    assert agent.stop is not None
+    agent.stop.ask_until_ms = None
+    agent.stop.kill_at_ms = turn.now_ms + agent.config.stop_timeout_ms
+    _record_stop(agent)
+    turn.touch(agent)
+    turn.journal("agent.stopping", agent, why, reason=agent.stop.reason)
+    carry_out_stop(turn, agent)
+
+
 def _overtake(turn: Turn, agent: Agent, reason: StopReason, evidence: str, after: After) -> None:
     """A later word on what follows wins; the stop that is under way goes on."""
     assert agent.stop is not None
@@ -172,6 +220,8 @@ def _overtake(turn: Turn, agent: Agent, reason: StopReason, evidence: str, after
     agent.stop.evidence = evidence or agent.stop.evidence
     _record_stop(agent)
     turn.touch(agent)
+    if agent.stop.ask_until_ms is not None and after is not After.AGAIN:
+        stop_asked(turn, agent, f"no longer waited for: {evidence or reason}")
 
 
 def _record_stop(agent: Agent) -> None:
@@ -179,6 +229,7 @@ def _record_stop(agent: Agent) -> None:
     agent.durable.stop_reason = agent.stop.reason
     agent.durable.stop_evidence = agent.stop.evidence
     agent.durable.stop_after = agent.stop.after.value
+    agent.durable.stop_asks = agent.stop.ask_until_ms is not None
 
 
 def carry_out_stop(turn: Turn, agent: Agent) -> None:
@@ -197,7 +248,8 @@ def carry_out_stop(turn: Turn, agent: Agent) -> None:
 def kill_tree(turn: Turn, agent: Agent) -> None:
     """SIGKILL to every process of it, at once."""
     if agent.stop is not None:
-        agent.stop.kill_at_ms = None
+        agent.stop.kill_at_ms = agent.stop.ask_until_ms = None
+        agent.durable.stop_asks = False
     if agent.presence is not Presence.SPAWNING:
         turn.do(KillTree(agent.name, agent.incarnation))
 

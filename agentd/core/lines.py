@@ -4,7 +4,6 @@
 not negative, bounded in length. What an agent supplied is data, never code or markup.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,6 +63,8 @@ class Heartbeat:
     off_thread: bool = False
     dropped: int = 0
     """Beats that the SDK had to drop before this one."""
+    cost_rest_picos: int = 0
+    """What of the cost is less than a micro-dollar, in millionths of one."""
     sent_at_s: float | None = None
     """The sender's own clock (`ts`), for diagnosis only."""
 
@@ -84,6 +85,8 @@ class Call:
     usage: Usage | None = None
     cost_micros: int | None = None
     error: str | None = None
+    cost_rest_picos: int = 0
+    """As in a heartbeat."""
 
 
 @dataclass(slots=True)
@@ -126,12 +129,54 @@ class Notify:
 
 
 @dataclass(slots=True)
-class Request:
-    """A line that wants an answer of its own feature: intent, done, checkpoint, breaker."""
+class ActionBegun:
+    """An action outside is about to be made (`intent`); answered once that is durable."""
 
-    type: str
-    id: str | None
-    fields: Mapping[str, object]
+    key: str
+    action: str
+    idempotent: bool = False
+    detail: str = ""
+    """What the agent says of it, as JSON; empty: nothing."""
 
 
-Line = Heartbeat | Call | Step | Hello | Notify | Request
+@dataclass(slots=True)
+class ActionDone:
+    """An action outside has been made, or has failed (`done`)."""
+
+    key: str
+    ok: bool = True
+
+
+@dataclass(slots=True)
+class CheckpointPut:
+    """State to be kept, as JSON; answered once it is durable."""
+
+    state: str
+
+
+@dataclass(slots=True)
+class CheckpointGet:
+    """The last state kept is asked for, and what was in flight at the last crash."""
+
+
+@dataclass(slots=True)
+class BreakerReport:
+    """A call of a shared dependency went well or not."""
+
+    name: str
+    ok: bool
+    attempt: int = 1
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class BreakerAsk:
+    """May a shared dependency be called now?"""
+
+    name: str
+
+
+Question = ActionBegun | ActionDone | CheckpointPut | CheckpointGet | BreakerReport | BreakerAsk
+"""Lines whose answer, where one is wanted, is the core's."""
+
+Line = Heartbeat | Call | Step | Hello | Notify | Question

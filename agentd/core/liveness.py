@@ -8,6 +8,7 @@ back until its deadline, and past it is a stall.
 
 from typing import Final
 
+from agentd.core import beating
 from agentd.core.agent import CALLS_OPEN_MAX, Agent, OpenCall
 from agentd.core.lines import Call, Heartbeat, Status
 from agentd.core.states import Health, Intent, State
@@ -24,14 +25,15 @@ def health_of(agent: Agent, now_ms: int) -> Health:
         return Health.UNKNOWN
     if agent.config.external:
         return _of_external(agent, now_ms)
-    if agent.state in (State.STARTING, State.COMPLETED) or agent.awaiting:
+    waits = bool(agent.awaiting) and not agent.durable.held_why  # that needs a human
+    if agent.state in (State.STARTING, State.COMPLETED) or waits:
         return Health.UNKNOWN
     if not agent.has_process:
         return Health.UNREACHABLE
     if agent.state not in (*JUDGED, State.STOPPING) or not agent.durable.ready:
         return Health.UNKNOWN
     if not agent.config.heartbeat.required:
-        return Health.HEALTHY
+        return Health.DEGRADED if beating.stands(agent, now_ms) else Health.HEALTHY
     return _by_silence(agent, now_ms)
 
 
@@ -46,7 +48,7 @@ def _of_external(agent: Agent, now_ms: int) -> Health:
 def _by_silence(agent: Agent, now_ms: int) -> Health:
     degraded_ms, unreachable_ms = silence_deadlines(agent)
     if now_ms < degraded_ms:
-        return Health.HEALTHY
+        return Health.DEGRADED if beating.stands(agent, now_ms) else Health.HEALTHY
     return Health.DEGRADED if now_ms <= unreachable_ms else Health.UNREACHABLE
 
 
@@ -103,7 +105,8 @@ def note_call(agent: Agent, call: Call, now_ms: int) -> None:
     label = " ".join(part for part in (call.op, call.provider, call.model) if part) or call.call
     if call.call not in agent.calls and len(agent.calls) >= CALLS_OPEN_MAX:
         agent.calls.pop(next(iter(agent.calls)))  # the oldest: bounded, whatever is sent
-    agent.calls[call.call] = OpenCall(label, now_ms, now_ms + allowed_ms)
+    until_ms = now_ms + allowed_ms
+    agent.calls[call.call] = OpenCall(label, now_ms, until_ms, call.model, call.provider)
 
 
 def shift(agent: Agent, gap_ms: int, now_ms: int) -> None:
@@ -116,6 +119,7 @@ def shift(agent: Agent, gap_ms: int, now_ms: int) -> None:
         agent.hold_until_ms += gap_ms
     for call in agent.calls.values():
         call.until_ms += gap_ms
+    agent.progress.shift(gap_ms, now_ms)
 
 
 def silence_ms(agent: Agent, now_ms: int) -> int | None:

@@ -1,6 +1,6 @@
 """Held back and let go: pause and resume by freezing, kill, parking, and policy's own hand."""
 
-from agentd.core import lifecycle
+from agentd.core import actions, budgets, lifecycle
 from agentd.core.agent import After, Agent, Presence
 from agentd.core.dependencies import may_stop
 from agentd.core.effects import Control, Freeze, Signal, Thaw
@@ -22,7 +22,11 @@ def pause(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str)
         reason=reason,
         alert=by_policy,
     )
-    if agent.presence is Presence.ALIVE and agent.state is not State.STOPPING:
+    if agent.presence is Presence.ALIVE and agent.stop is not None:
+        return  # it is on its way down, and is paused at the end of that
+    if agent.presence is Presence.ALIVE and agent.config.pause.mode == "checkpoint":
+        lifecycle.ask_to_exit(turn, agent, reason, evidence or f"paused by {who}")
+    elif agent.presence is Presence.ALIVE:
         agent.move(Trigger.PAUSE, turn.now_ms, reason.value)
         agent.paused_at_ms = turn.now_ms
         turn.do(Control(agent.name, agent.incarnation, "pause", reason.value))
@@ -52,18 +56,44 @@ def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
     was = agent.intent
     durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, who, why
     durable.forget_wish()
+    agent.work.pardon(turn.now_ms)
     turn.touch(agent)
     if was is Intent.KILLED:
         lifecycle.new_execution(turn, agent)
-        turn.journal("agent.resumed", agent, f"resumed by {who} after a kill, as a new execution")
+        told = f"resumed by {who} after a kill, as a new execution"
+        over = _override_budgets(turn, agent, told)
         lifecycle.want_start(turn, agent, f"resumed by {who}", by_hand=True)
-        return "was killed: a new execution begins"
-    turn.journal("agent.resumed", agent, f"resumed by {who}")
+        return f"was killed: a new execution begins{over}"
+    over = _override_budgets(turn, agent, f"resumed by {who}")
+    return _go_on(turn, agent, who) + over
+
+
+def _override_budgets(turn: Turn, agent: Agent, told: str) -> str:
+    """A person's word outranks the budgets that are exceeded by now; say so, here and there."""
+    names = budgets.override(agent)
+    over = budgets.word_on(names)
+    data: dict[str, object] = {"overridden": names} if names else {}
+    turn.journal("agent.resumed", agent, f"{told}{over}", data=data)
+    return over
+
+
+def _go_on(turn: Turn, agent: Agent, who: str) -> str:
+    durable = agent.durable
     held_ms = turn.now_ms - agent.paused_at_ms if agent.paused_at_ms is not None else 0
     agent.paused_at_ms = None
+    if durable.auto_start_at_ms is not None:
+        # From start to start without the pause: it is charged to no cooldown.
+        durable.auto_start_at_ms = min(turn.now_ms, durable.auto_start_at_ms + held_ms)
     if agent.presence is Presence.ALIVE and agent.state is State.PAUSED:
+        if durable.outdated:
+            told = "what is executed changed while it was paused"
+            lifecycle.begin_stop(turn, agent, StopReason.CONFIG_CHANGED, told, After.AGAIN)
+            return f"restarts: {told}"
         _let_go(turn, agent, held_ms)
         return "goes on where it stood"
+    if _is_parked(agent, turn.now_ms) and not agent.has_process:
+        agent.move(Trigger.WAIT_PARKED, turn.now_ms, "resumed, its provider's wait is not over")
+        return "goes on waiting for its provider"
     if durable.cooldown_left_ms is not None:
         durable.cooldown_until_ms = turn.now_ms + durable.cooldown_left_ms
         durable.cooldown_left_ms = None
@@ -73,9 +103,17 @@ def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
     return "starts"
 
 
+def _is_parked(agent: Agent, now_ms: int) -> bool:
+    """Whether its provider still wants it to wait: that wait is not ours to stop."""
+    until_ms = agent.durable.parked_until_ms
+    return until_ms is not None and until_ms > now_ms
+
+
 def _let_go(turn: Turn, agent: Agent, held_ms: int) -> None:
-    lifecycle.shift_after_gap(agent, held_ms, turn.now_ms)
     agent.move(Trigger.RESUME if agent.durable.ready else Trigger.AGAIN, turn.now_ms, "resumed")
+    lifecycle.shift_after_gap(agent, held_ms, turn.now_ms)
+    if _is_parked(agent, turn.now_ms):
+        agent.move(Trigger.PARK, turn.now_ms, "its provider's wait is not over")
     turn.do(Thaw(agent.name, agent.incarnation))
     turn.do(Control(agent.name, agent.incarnation, "resume", "resumed"))
 
@@ -93,7 +131,7 @@ def kill(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) 
         reason=reason,
         alert=by_policy,
     )
-    agent.durable.execution = ""
+    actions.end_execution(turn, agent, f"killed by {who}", by_policy=by_policy)
     agent.troubled = by_policy
     bring_down(turn, agent, reason, evidence or f"killed by {who}", hard=True)
 
@@ -159,12 +197,18 @@ def on_froze(turn: Turn, agent: Agent, event: Froze) -> None:
             agent,
             f"could not be frozen: {event.error}; stopped by signal instead",
             severity=WARNING,
+            alert=False,
         )
         turn.do(Signal(agent.name, agent.incarnation, "SIGSTOP", tree=True))
 
 
 def act(turn: Turn, agent: Agent, action: str, reason: StopReason, evidence: str) -> None:
-    """Carry out what the config says about a verdict: alert, restart, pause or kill."""
+    """Carry out what the config says about a verdict: alert, restart, pause or kill.
+
+    Never on an agent that is meant to be down: its operator's word stands.
+    """
+    if agent.intent is not Intent.UP:
+        return
     if action == "pause":
         pause(turn, agent, reason, "agentd", evidence)
     elif action == "kill":

@@ -22,6 +22,61 @@ class LastExit:
     signal: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An action outside that has begun and of whose end nothing is known."""
+
+    key: str
+    action: str
+    idempotent: bool
+    begun_at_ms: int
+    incarnation: int
+    detail: str = ""
+    """JSON; empty: nothing was said."""
+    accepted: bool = False
+    """A human saw it and let the agent go on all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointMark:
+    """The last checkpoint of an execution; the state itself lies in the store."""
+
+    seq: int
+    at_ms: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where an account begins: its period by the wall clock (ms), and the totals of then."""
+
+    begins_ms: int | None = None
+    ends_ms: int | None = None
+    """When the next period begins; None: the period is no civil one."""
+    tokens: int = 0
+    micros: int = 0
+    priced: int = 0
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What an agent's work usually costs, kept beside `Durable` because it is so much larger.
+
+    Costs are in pico-dollars (millionths of a micro-dollar).
+    """
+
+    at_ms: int
+    """When it was written down; the ages of the minutes count from then."""
+    cycle_tokens: tuple[int, ...] = ()
+    """The last cycles that told their tokens, the oldest first."""
+    cycle_picos: tuple[int, ...] = ()
+    cycles_seen: tuple[int, int] = (0, 0)
+    """How many cycles told their tokens, and how many their cost, in all."""
+    minutes: tuple[tuple[int, int, int, int], ...] = ()
+    """Minutes with usage: age in minutes, tokens, pico-dollars, spends of unknown cost."""
+
+
 @dataclass(slots=True)
 class Durable:
     """One agent's durable half. Times are CLOCK_BOOTTIME of the boot that wrote them; the
@@ -33,7 +88,11 @@ class Durable:
     intent_reason: str = ""
     state: State = State.STOPPED
     held: bool = False
+    held_why: str = ""
+    """What agentd itself holds it for; empty: an operator does, or nobody."""
     ready: bool = False
+    outdated: bool = False
+    """What is executed has changed since this incarnation began; it was paused then."""
     execution: str = ""
     first_start: bool = True
     """No start of this execution has been made yet."""
@@ -56,6 +115,9 @@ class Durable:
     """Why a stop that is under way was begun; the reason of the end that follows."""
     stop_evidence: str = ""
     stop_after: str = ""
+    stop_asks: bool = False
+    """So far it was only asked to commit and exit."""
+    paused_at_ms: int | None = None
     automatic: bool = False
     """The next start is an automatic restart, and takes its place in the row."""
     awaiting: str = ""
@@ -65,11 +127,43 @@ class Durable:
     last_exit: LastExit | None = None
     heartbeats: int = 0
     tokens: int = 0
+    """Of its whole life, as is `cost_micros`; accounts are what has come since their mark."""
     cost_micros: int = 0
-    cost_known: bool = False
+    cost_rest_picos: int = 0
+    """What is less than a micro-dollar, in millionths of one."""
+    priced: int = 0
+    """Spends of known cost, cycles and calls."""
+    unpriced: int = 0
+    """Spends of which nobody said the cost, and no price was known."""
+    cycle_from_tokens: int = 0
+    """Where the running cycle began."""
+    cycle_from_micros: int = 0
+    cycle_from_picos: int = 0
+    cycle_unpriced: int = 0
+    """Calls of the running cycle without a known cost; its end may still tell it."""
+    run: Mark = field(default_factory=Mark)
+    hour: Mark | None = None
+    day: Mark | None = None
+    month: Mark | None = None
+    budgets_warned: tuple[str, ...] = ()
+    """Budgets of whose running period that was told; likewise those that follow."""
+    budgets_exceeded: tuple[str, ...] = ()
+    budgets_overridden: tuple[str, ...] = ()
+    """Exceeded, and a person let the agent go on all the same."""
+    unpriced_told_ms: int | None = None
+    """The day in which people were last told that its cost isn't known."""
+    judged: int = 0
+    """Questions to its judge in the day that follows."""
+    judged_day_ms: int | None = None
+    """When that civil day began, by the wall clock."""
     successes: int = 0
     failures_told: int = 0
     """Tasks that the agent itself reported as failed."""
+    unfinished: tuple[Action, ...] = ()
+    """Actions in flight, the oldest first; those of earlier incarnations were cut off."""
+    checkpoint: CheckpointMark | None = None
+    checkpoints: int = 0
+    """How many checkpoints were ever kept; the last one's number."""
     removed: bool = False
 
     def copy(self) -> "Durable":

@@ -23,6 +23,7 @@ def apply(turn: Turn, agents: dict[str, Agent], event: Configured) -> None:
         if agent.config.memory != config.memory and agent.has_process:
             agent.memory.begin(config.memory, turn.now_ms)
         agent.config = config
+        agent.spending.configure(config)
         if agent.stop is not None and agent.stop.after is After.REMOVE:
             lifecycle.begin_stop(turn, agent, StopReason.CONFIG_CHANGED, "", After.AGAIN)
         elif name in event.restart:
@@ -36,10 +37,13 @@ def apply(turn: Turn, agents: dict[str, Agent], event: Configured) -> None:
 
 
 def _restart(turn: Turn, agent: Agent) -> None:
-    # A paused agent stays where it stands; it goes on as it was started.
-    if agent.has_process and agent.stop is None and agent.intent is Intent.UP:
+    if not agent.has_process or agent.stop is not None:
+        return
+    if agent.intent is Intent.UP:
         told = "what is executed changed"
         lifecycle.begin_stop(turn, agent, StopReason.CONFIG_CHANGED, told, After.AGAIN)
+    elif agent.intent is Intent.PAUSED:
+        agent.durable.outdated = True  # it stays where it stands until it is resumed
 
 
 def remove(turn: Turn, agent: Agent) -> None:

@@ -9,13 +9,29 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentd.config.schema import Config
-from agentd.core import boot, ends, hearing, lifecycle, pausing, reloading, verdicts, waiting
+from agentd.core import (
+    boot,
+    breakers,
+    cost,
+    ends,
+    hearing,
+    judging,
+    ledger,
+    lifecycle,
+    pausing,
+    reloading,
+    verdicts,
+    waiting,
+)
 from agentd.core import events as ev
+from agentd.core.accounts import Periods
 from agentd.core.agent import Agent
+from agentd.core.breaker import Breakers
 from agentd.core.commands import COMMANDS, Conflict, passes_over
 from agentd.core.deadlines import Deadlines
 from agentd.core.dependencies import is_due
-from agentd.core.effects import Effect, Exit, Persist, Reply
+from agentd.core.effects import Effect, Exit, Persist, PersistBaseline, Reply
+from agentd.core.pricing import Prices
 from agentd.core.select import SelectError, select
 from agentd.core.states import State, StopReason
 from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
@@ -40,9 +56,17 @@ class Supervisor:
     unflushed: dict[str, Agent] = field(default_factory=dict)
     put_off: dict[str, Agent] = field(default_factory=dict)
     """Agents whose start waits for something, and a few that no longer do."""
+    breakers: Breakers = field(default_factory=Breakers)
+    prices: Prices = field(default_factory=Prices)
+    periods: Periods | None = None
+    """The civil periods that it is now; None: nobody has said."""
     flush_at_ms: int | None = None
     closing: bool = False
     exit_asked: bool = False
+
+    def __post_init__(self) -> None:
+        self.breakers.configure(self.config.breakers)
+        self.prices.use(own=self.config.prices)
 
     def step(self, event: ev.Event, now_ms: int) -> list[Effect]:
         """Take one event in, and return what is to be done about it, in order."""
@@ -53,18 +77,34 @@ class Supervisor:
             self.new_id,
             leaving=self.leaving,
             closing=self.closing,
+            breakers=self.breakers,
+            prices=self.prices,
         )
         if isinstance(event, ev.LinesReceived):
             self._hear(turn, event)
+        elif isinstance(event, ev.AgentAsked):
+            self._asked(turn, event)
         else:
             self._dispatch(turn, event)
         if turn.touched or turn.effects or self.waiters or self.leaving or self.closing:
             self._settle(turn)
         return turn.finish()
 
+    def last_words(self, now_ms: int) -> list[Effect]:
+        """What a daemon that ends would lose otherwise: counters, and what work usually costs."""
+        words: list[Effect] = [
+            Persist(one.name, one.snapshot(), lazy=True) for one in self.unflushed.values()
+        ]
+        words += (
+            PersistBaseline(agent.name, agent.spending.write_down(now_ms))
+            for agent in self.agents.values()
+            if agent.spending.baseline_is_old
+        )
+        return words
+
     def next_deadline_ms(self) -> int | None:
         """When a `Ticked` is wanted next; None: never, by time alone."""
-        moments = [self.deadlines.earliest_ms(), self.flush_at_ms]
+        moments = [self.deadlines.earliest_ms(), self.flush_at_ms, self.breakers.next_change_ms]
         moments += [waiter.until_ms for waiter in self.waiters.values()]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -75,10 +115,19 @@ class Supervisor:
             return
         hearing.hear(turn, agent, event.lines)
         self.unflushed[agent.name] = agent
-        if self.flush_at_ms is None:
-            self.flush_at_ms = turn.now_ms + FLUSH_MS
+        self._flush_soon(turn.now_ms)
         verdicts.judge(turn, agent)
         self.deadlines.arm(agent, turn.now_ms)
+
+    def _flush_soon(self, now_ms: int) -> None:
+        if self.flush_at_ms is None:
+            self.flush_at_ms = now_ms + FLUSH_MS
+
+    def _roll(self) -> None:
+        """Let each agent's accounts know which hour, day and month it is."""
+        for agent in self.agents.values():
+            if ledger.roll(agent, self.periods):
+                self.unflushed[agent.name] = agent
 
     def _dispatch(self, turn: Turn, event: ev.Event) -> None:
         match event:
@@ -90,27 +139,74 @@ class Supervisor:
                 self._gap(turn, event)
             case ev.Started():
                 boot.start(turn, self.agents, self.config, event)
+                self._roll()
             case ev.Configured():
-                self.config = event.config
-                reloading.apply(turn, self.agents, event)
+                self._configure(turn, event)
+            case ev.Judged():
+                self._judged(turn, event)
+            case ev.PeriodsBegan() | ev.PricesRead() | ev.StorageChanged() | ev.ReaderLeft():
+                self._take_news(turn, event)
             case ev.ShutdownAsked():
                 self._close(turn, event)
+            case ev.LinesReceived() | ev.AgentAsked():
+                raise AssertionError("lines are heard, not dispatched")
+            case _:
+                self._about_process(turn, event)
+
+    def _configure(self, turn: Turn, event: ev.Configured) -> None:
+        self.config = event.config
+        self.breakers.configure(event.config.breakers)
+        self.prices.use(own=event.config.prices)
+        reloading.apply(turn, self.agents, event)
+        self._roll()
+        for name in event.applied & self.agents.keys():
+            cost.judge_budgets(turn, self.agents[name])
+
+    def _take_news(
+        self,
+        turn: Turn,
+        event: ev.PeriodsBegan | ev.PricesRead | ev.StorageChanged | ev.ReaderLeft,
+    ) -> None:
+        """What is about no agent."""
+        match event:
+            case ev.PeriodsBegan():
+                self.periods = event.periods
+                self._roll()
+                self._flush_soon(turn.now_ms)
+            case ev.PricesRead():
+                self.prices.use(table=event.table)
             case ev.StorageChanged():
                 told = "works again" if event.ok else f"failed: {event.evidence}"
                 severity = INFO if event.ok else CRITICAL
                 turn.journal("daemon.storage", None, f"storage {told}", severity=severity)
             case ev.ReaderLeft():
                 self.waiters.pop(event.request, None)
-            case ev.LinesReceived():
-                raise AssertionError("lines are heard, not dispatched")
-            case _:
-                self._about_process(turn, event)
+
+    def _asked(self, turn: Turn, event: ev.AgentAsked) -> None:
+        agent = self.agents.get(event.agent)
+        hearing.answer_question(turn, agent, event)
+        if agent is not None:
+            verdicts.judge(turn, agent)
+            self.deadlines.arm(agent, turn.now_ms)
+
+    def _judged(self, turn: Turn, event: ev.Judged) -> None:
+        """A judge has answered; one that outlived the run it was asked about has its cost."""
+        agent = self.agents.get(event.agent)
+        if agent is not None:
+            judging.on_judged(turn, agent, event)
+            self.unflushed[agent.name] = agent
+            self._flush_soon(turn.now_ms)
+            verdicts.judge(turn, agent)
+            self.deadlines.arm(agent, turn.now_ms)
 
     def _about_process(self, turn: Turn, event: ev.ProcessEvent) -> None:
         agent = self.agents.get(event.agent)
         if agent is None or agent.incarnation != event.incarnation:
             return  # late: that incarnation is gone
-        if not isinstance(event, ev.Sampled):
+        if isinstance(event, ev.LinesDropped):
+            self.unflushed[agent.name] = agent
+            self._flush_soon(turn.now_ms)
+        elif not isinstance(event, ev.Sampled):
             turn.touch(agent)
         match event:
             case ev.Spawned():
@@ -148,11 +244,18 @@ class Supervisor:
             verdicts.on_deadline(turn, agent)
             verdicts.judge(turn, agent)
             self.deadlines.arm(agent, turn.now_ms)
+        next_breaker_ms = self.breakers.next_change_ms
+        if next_breaker_ms is not None and turn.now_ms >= next_breaker_ms:
+            breakers.on_time(turn)
         if self.flush_at_ms is not None and turn.now_ms >= self.flush_at_ms:
             self.flush_at_ms = None
             for agent in self.unflushed.values():
-                if agent.name not in turn.touched and agent.name in self.agents:
+                if agent.name not in self.agents:
+                    continue
+                if agent.name not in turn.touched:
                     turn.do(Persist(agent.name, agent.snapshot(), lazy=True))
+                if agent.spending.is_baseline_due(turn.now_ms):
+                    turn.do(PersistBaseline(agent.name, agent.spending.write_down(turn.now_ms)))
             self.unflushed.clear()
 
     def _request(self, turn: Turn, asked: ev.Requested) -> None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentd.core.agent import Agent
+from agentd.core.breaker import Breakers
 from agentd.core.effects import Alert, Effect, Journal, Persist
+from agentd.core.pricing import Prices
 from agentd.core.records import Record
 from agentd.core.states import StopReason
 
@@ -28,6 +30,9 @@ class Turn:
     """Stops that wait until the dependants of an agent are down."""
     closing: bool = False
     """The daemon is about to end: nothing starts any more."""
+    breakers: Breakers = field(default_factory=Breakers)
+    """Of all agents together."""
+    prices: Prices = field(default_factory=Prices)
 
     def do(self, effect: Effect) -> None:
         """Ask for `effect`, after all that was asked for before."""

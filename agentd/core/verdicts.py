@@ -3,11 +3,11 @@
 from typing import Final
 
 from agentd.config.units import format_duration
-from agentd.core import deadlines, ends, lifecycle, liveness, pausing
+from agentd.core import beating, deadlines, ends, ledger, lifecycle, liveness, pausing
 from agentd.core.agent import After, Agent
 from agentd.core.events import Froze, KillStuck, LinesDropped, OomChild, ProcessEvent, Sampled
 from agentd.core.memory import MemoryNews
-from agentd.core.states import Health, State, StopReason
+from agentd.core.states import Health, Intent, State, StopReason
 from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
 
 # An agent that sends too much is named at most this often.
@@ -24,11 +24,20 @@ def judge(turn: Turn, agent: Agent) -> None:
     if health is agent.noted:
         return
     before, agent.noted = agent.noted, health
-    agent.healthy_since_ms = turn.now_ms if health is Health.HEALTHY else None
+    if health is not Health.HEALTHY and agent.intent is not Intent.PAUSED:
+        agent.healthy_since_ms = None
+    elif agent.healthy_since_ms is None and health is Health.HEALTHY:
+        agent.healthy_since_ms = turn.now_ms
     if health is Health.HEALTHY:
         _tell_healthy(turn, agent, before)
     elif health is Health.DEGRADED:
-        turn.journal("agent.degraded", agent, _silence(agent, turn.now_ms), severity=WARNING)
+        turn.journal(
+            "agent.degraded",
+            agent,
+            beating.evidence(agent, turn.now_ms) or _silence(agent, turn.now_ms),
+            severity=WARNING,
+            data=beating.figures(agent, turn.now_ms),
+        )
     elif health is Health.UNREACHABLE and (agent.has_process or agent.config.external):
         _unreachable(turn, agent)
 
@@ -113,6 +122,10 @@ def on_deadline(turn: Turn, agent: Agent) -> None:
             reason=agent.stop.reason,
         )
         lifecycle.kill_tree(turn, agent)
+    if agent.stop is not None and _is_due(agent.stop.ask_until_ms, now_ms):
+        patience = format_duration(agent.config.pause.checkpoint_timeout_ms)
+        told = f"did not exit within {patience} of being asked: {agent.config.stop_signal}"
+        lifecycle.stop_asked(turn, agent, told)
     if _is_due(agent.shortage_until_ms, now_ms):
         lifecycle.retry_spawn(turn, agent)
     if (
@@ -141,6 +154,7 @@ def on_observation(turn: Turn, agent: Agent, event: ProcessEvent) -> None:
         case Sampled():
             # A frozen tree cannot grow, and no policy undoes a pause: the next sample tells.
             if agent.has_process and agent.state is not State.PAUSED:
+                agent.progress.note_sample(event.cpu_ms, event.io_bytes, turn.now_ms)
                 for news in agent.memory.observe(event, agent.config.memory, turn.now_ms):
                     _tell_memory(turn, agent, news)
         case OomChild():
@@ -173,10 +187,7 @@ def _kill_stuck(turn: Turn, agent: Agent, event: KillStuck) -> None:
 def _lines_dropped(turn: Turn, agent: Agent, event: LinesDropped) -> None:
     telemetry = agent.telemetry
     telemetry.dropped += event.count
-    telemetry.spend(event.tokens, agent.durable, turn.now_ms)
-    if event.cost_micros:
-        agent.durable.cost_micros += event.cost_micros
-        agent.durable.cost_known = True
+    ledger.take_dropped(turn, agent, event.lines)
     told_at_ms = telemetry.drop_told_at_ms
     if told_at_ms is None or turn.now_ms - told_at_ms >= DROP_TOLD_EVERY_MS:
         telemetry.drop_told_at_ms = turn.now_ms

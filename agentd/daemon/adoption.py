@@ -77,15 +77,13 @@ def _is_recorded(row: SpawnRow, identity: Identity) -> bool:
 
 def _ending(pidfd: int) -> Ending | None:
     """Return how it ended, `UNSEEN` when it has and nobody knows how; None while it lives."""
+    if not pidfds.is_dead(pidfd):
+        return None
     try:
         ending = pidfds.peek(pidfd)
     except ChildProcessError:
-        ending = pidfds.ending_of_stranger(pidfd)
-        if ending is None or ending == UNSEEN:  # it lives, or nobody says
-            return None if pidfds.send(pidfd, 0) else UNSEEN
-        return ending
-    if ending is not None:
-        pidfds.reap(pidfd)
+        return pidfds.ending_of_stranger(pidfd) or UNSEEN
+    pidfds.reap(pidfd)
     return ending
 
 
@@ -98,8 +96,9 @@ def _identify(row: SpawnRow, pidfd: int) -> Found:
     identity = Identity(row.pid, stat.start_time, inode)
     if not _is_recorded(row, identity):
         return Found("gone", f"pid {row.pid} belongs to another process now")
-    if stat.dead:
-        return Found("gone", f"pid {row.pid} is a zombie", ending=_ending(pidfd) or UNSEEN)
+    ending = _ending(pidfd)
+    if ending is not None:
+        return Found("gone", f"pid {row.pid} is a zombie", ending=ending)
     if row.pidfd_inode and inode:
         return Found("alive", f"pid {row.pid}, same pidfd inode", identity, pidfd)
     # Pid and start time alone are no identity: its group or its token must speak for it.

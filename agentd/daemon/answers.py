@@ -5,13 +5,17 @@ The documents are those of CONTRACT 6.1. What comes from a disk is read in a thr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final
 
 from agentd import __version__
 from agentd.config.masking import show
+from agentd.config.suggest import Suggestions
+from agentd.core.event_names import EVENT_NAMES
 from agentd.core.select import select
 from agentd.core.supervisor import Supervisor
+from agentd.daemon.checkpoints import Checkpoints
 from agentd.daemon.clock import Calendar
 from agentd.daemon.facts import Facts
 from agentd.daemon.followers import Event, Followers, Wanted
@@ -22,6 +26,7 @@ from agentd.daemon.offload import Offload
 from agentd.daemon.reload import Reloader
 from agentd.store.store import Store
 from agentd.wire.commands import Command
+from agentd.wire.dependencies import breakers_document
 from agentd.wire.documents import INTERNAL_PREFIX, status_document
 from agentd.wire.replies import PONG
 
@@ -29,6 +34,8 @@ EVENTS_DEFAULT: Final = 50
 EVENTS_MAX: Final = 2_000
 LINES_DEFAULT: Final = 100
 LINES_MAX: Final = 10_000
+EXAMPLE_EVENT: Final = "agent.exited, or agent.* for all about agents"
+LOG_CHARS_MAX: Final = 16 << 20
 
 # What may hold an agent's own text is not for viewers.
 _LOG_TEXT: Final = ("log_tail",)
@@ -37,7 +44,11 @@ Args = Mapping[str, Any]
 
 
 class BadArgument(Exception):  # noqa: N818 - named after the code that the user sees
-    """An argument is of the right type and still makes no sense."""
+    """An argument is of the right type and still makes no sense; `hint` says what does."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class History:
@@ -75,6 +86,7 @@ class Answers:
     reloader: Reloader
     offload: Offload
     logs: Logs
+    checkpoints: Checkpoints
     calendar: Calendar = field(default_factory=Calendar)
 
     async def answer(self, command: Command, *, viewer: bool) -> Mapping[str, object]:
@@ -97,8 +109,12 @@ class Answers:
                 return await self.offload.run(partial(show, self.reloader.loaded, names))
             case "events":
                 return await self.events(args, viewer=viewer)
+            case "breakers":
+                return breakers_document(self.supervisor.breakers, *self.calendar.now())
             case "logs":
                 return await self.read_logs(args)
+            case "checkpoints":
+                return await self.read_checkpoints(args)
             case other:
                 raise AssertionError(other)
 
@@ -128,13 +144,25 @@ class Answers:
         return {"events": shown, "last_id": last_id}
 
     async def read_logs(self, args: Args) -> Mapping[str, object]:
-        """Return the last lines of each agent."""
+        """Return the last lines of each agent; `BadArgument` beyond LOG_CHARS_MAX in all."""
         wanted = self._logs_wanted(args)
-        logs = [
-            {"agent": name, "lines": await self.offload.run(partial(self._lines, name, wanted))}
-            for name in wanted.agents
-        ]
+        logs, chars = [], 0
+        for name in wanted.agents:
+            lines = await self.offload.run(partial(self._lines, name, wanted))
+            chars += sum(map(len, lines))
+            if chars > LOG_CHARS_MAX:
+                raise BadArgument("that is too much at once; ask for fewer agents or lines")
+            logs.append({"agent": name, "lines": lines})
         return {"logs": logs}
+
+    async def read_checkpoints(self, args: Args) -> Mapping[str, object]:
+        """Return what agents have kept and have in flight, or one state of one agent."""
+        names = self._names(args)
+        if not args.get("state"):
+            return await self.checkpoints.document(names)
+        if len(names) != 1:
+            raise BadArgument(f"state: of one agent at a time; {len(names)} are meant")
+        return await self.checkpoints.state(names[0], args.get("seq"))
 
     def _lines(self, agent: str, wanted: LogsWanted) -> list[str]:
         return self.logs.read(
@@ -174,7 +202,7 @@ class Answers:
         limit = args.get("limit")
         return Wanted(
             agents=self._event_agents(chosen) if chosen else (),
-            types=tuple(args.get("types") or ()),
+            types=_event_types(args.get("types") or ()),
             after=args.get("after"),
             since_ms=args.get("since_ms"),
             limit=None if limit is None else _bounded(limit, EVENTS_DEFAULT, EVENTS_MAX),
@@ -185,6 +213,15 @@ class Answers:
         gone = [word for word in words if word not in self.supervisor.agents and _is_plain(word)]
         here = [word for word in words if word not in gone]
         return (*select(self.supervisor.agents, here), *gone)
+
+
+def _event_types(words: Sequence[str]) -> tuple[str, ...]:
+    """Return names and globs of events; `BadArgument` for one that can never be met."""
+    for word in words:
+        if not any(fnmatchcase(name, word) for name in EVENT_NAMES):
+            near = Suggestions().hint(word, EVENT_NAMES)
+            raise BadArgument(f"no event is called {word!r}", near or f"such as {EXAMPLE_EVENT}")
+    return tuple(words)
 
 
 def _is_plain(word: str) -> bool:

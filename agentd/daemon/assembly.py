@@ -19,6 +19,7 @@ from agentd.config.diff import Plan
 from agentd.config.loaded import Loaded
 from agentd.config.masking import secrets_of
 from agentd.config.places import Places
+from agentd.core.effects import Control
 from agentd.core.events import Event, Fate, StorageChanged
 from agentd.core.records import Record
 from agentd.core.supervisor import Supervisor
@@ -26,7 +27,8 @@ from agentd.daemon import grounds, launch
 from agentd.daemon.access import access_of, isolation_of, mode_of
 from agentd.daemon.answers import Answers, History
 from agentd.daemon.cgroups import CgroupForest
-from agentd.daemon.clock import boottime_ms, wall_ms
+from agentd.daemon.checkpoints import Checkpoints
+from agentd.daemon.clock import Calendar, boottime_ms, wall_ms
 from agentd.daemon.door import Door
 from agentd.daemon.errands import Errands
 from agentd.daemon.facts import Facts
@@ -34,15 +36,19 @@ from agentd.daemon.followers import Followers
 from agentd.daemon.hall import Hall
 from agentd.daemon.handover import Handover
 from agentd.daemon.host import Host
+from agentd.daemon.judges import Judges
 from agentd.daemon.listener import Listener
 from agentd.daemon.lock import StateLock
 from agentd.daemon.log import log
 from agentd.daemon.logkeeper import LogNote, Logs
 from agentd.daemon.loop import Loop
+from agentd.daemon.masks import Masks
 from agentd.daemon.notify import NotifySockets
 from agentd.daemon.offload import Offload
 from agentd.daemon.performer import Performer
 from agentd.daemon.processes import Processes
+from agentd.daemon.questions import Questions
+from agentd.daemon.recalls import Recalls
 from agentd.daemon.registry import Registry
 from agentd.daemon.reload import Reloader
 from agentd.daemon.requests import Asked, Requests
@@ -78,10 +84,14 @@ class Givens:
 class Assembly:
     """All parts of one daemon."""
 
-    def __init__(self, aio: asyncio.AbstractEventLoop, givens: Givens) -> None:
-        """Make every part; raises what store, logs, listener and gate raise."""
+    def __init__(self, aio: asyncio.AbstractEventLoop, givens: Givens, talking: set[int]) -> None:
+        """Make every part; raises what store, logs, listener and gate raise.
+
+        `talking`: where the descriptors of agents' connections are kept.
+        """
         self.aio = aio
         self.givens = givens
+        self._talking = talking
         places, loaded, self._name = givens.places, givens.loaded, socket.gethostname()
         self.supervisor = Supervisor(
             loaded.config, jitter=random.SystemRandom().random, new_id=_new_id
@@ -99,7 +109,9 @@ class Assembly:
         self.sampler = Sampler(aio, self.loop.post)
         self.processes.on_running = self.sampler.add
         self.forest = self._plant()
-        self.errands = Errands(aio, self.loop.post, self.processes)
+        self.masks = Masks()
+        self.errands = Errands(aio, self.loop.post, self.processes, self.masks)
+        self.judges = Judges(aio, self.loop.post, self.errands, self.logs, self.offload)
         self.reloader = Reloader(
             loaded,
             givens.read,
@@ -132,16 +144,22 @@ class Assembly:
             reloader=self.reloader,
             offload=self.offload,
             logs=self.logs,
+            checkpoints=Checkpoints(self.supervisor, self.store, self.offload, Calendar()),
         )
         self.requests = Requests(self.aio, self.loop.post, answers, self.storage_error, self.deeds)
-        door = Door(self.loop.post, self.loop.note, self.requests)
+        self.questions = Questions(self.loop.post)
+        door = Door(self.loop.post, self.loop.note, self.requests, self.questions)
         config = self.givens.loaded.config
         self.hall = Hall.build(self.aio, self.registry, door, config.daemon)
+        self.hall.talking = self._talking
         self.access = access_of(config, self.givens.places.socket)
         self.server = SocketServer(self.hall, self.listener, self.access)
         notify_dir = self.givens.places.runtime_dir / "notify"
         self.ears = NotifySockets(self.hall, notify_dir)
-        self.voices = Voices(self.requests, followers, self._name, self._control)
+        recalls = Recalls(self.aio, self.store, self.offload, self.questions, self.loop.note)
+        self.voices = Voices(
+            self.requests, self.questions, followers, self._name, self._control, recalls
+        )
         self.starts = Starts(
             aio=self.aio,
             post=self.loop.post,
@@ -151,11 +169,12 @@ class Assembly:
             ears=self.ears,
             output=self.logs,
             errands=self.errands,
+            judges=self.judges,
             config_of=self.config_of,
             manager=self.givens.manager,
             socket=self.givens.places.socket,
         )
-        self.performer = Performer(self.store, self.starts, self.voices, self.loop.end)
+        self.performer = Performer(self.store, self.starts, self.voices, self.loop.end, self.masks)
         self.loop.performer = self.performer
         self.describe(self.givens.loaded)
         self.facts.counters["sockets"] = self.hall.counters.as_dict
@@ -211,7 +230,8 @@ class Assembly:
 
     def describe(self, loaded: Loaded) -> None:
         """Say what this config means for isolation and secrets, and what of it has no effect."""
-        self.logs.secrets = tuple(secret.encode() for secret in secrets_of(loaded))
+        self.masks.hide(secrets_of(loaded))
+        self.logs.secrets = tuple(secret.encode() for secret in self.masks.secrets)
         cgroups = isinstance(self.forest, CgroupForest)
         self.facts.isolation = isolation_of(loaded.config, cgroups=cgroups)
         self.facts.notices = tuple(dict.fromkeys(notice.key for notice in loaded.notices))
@@ -225,8 +245,8 @@ class Assembly:
     def _tell(self, event: Event) -> None:
         self.starts.tell(event)
 
-    def _control(self, agent: str, incarnation: int, action: str, reason: str) -> None:
-        self.server.control(agent, incarnation, action, reason)
+    def _control(self, effect: Control) -> None:
+        self.server.control(effect)
 
     def _log_note(self, note: LogNote) -> None:
         if note.kind == "trimmed":

@@ -29,6 +29,9 @@ _REMOVE_ROUNDS: Final = 5
 _LINKS_OF_A_LEAF: Final = 2
 _GONE: Final = (errno.ENOENT, errno.ENODEV)
 
+# The kernel's own bound of pid_max is 2 ** 22: nobody ever has this one.
+PID_BEYOND: Final = (1 << 22) + 1
+
 
 class CgroupTree:
     """One incarnation's leaf."""
@@ -173,6 +176,15 @@ class CgroupForest:
         if directory.name != LEAF_PREFIX + incarnation_id or not directory.is_dir():
             return None
         return CgroupTree(directory, cgroup, self._watch)
+
+    def prepare_move(self) -> None:
+        """Pay for the kernel's wait of the next move now, by moving nobody.
+
+        The first write to a `cgroup.procs` after a pause waits for a grace period of the
+        kernel's (4 to 8 ms), the next ones don't; a pid that cannot exist is enough.
+        """
+        with suppress(ProcessLookupError):
+            _write(self.ground.base / "cgroup.procs", str(PID_BEYOND))
 
     def populated(self) -> dict[str, str]:
         """Return every leaf of ours that holds a process: incarnation id to cgroup path."""

@@ -5,6 +5,7 @@ doesn't read, doesn't finish a line or says too much is told and closed.
 """
 
 import asyncio
+import contextlib
 import select
 import socket
 import traceback
@@ -23,7 +24,9 @@ from agentd.wire import replies
 from agentd.wire.lines import Decoded, decode_lines
 from agentd.wire.splitter import Splitter
 
+# What one turn of the loop reads from all agents together, as far as each gets its least.
 READ_BYTES: Final = 256 << 10
+READ_BYTES_MIN: Final = 4 << 10
 # What a drain reads at most, so that a peer that never stops can't hold up the loop.
 DRAIN_READS_MAX: Final = 16
 # A peer that was told why it is closed gets so long to read it.
@@ -93,6 +96,13 @@ class Connection:
     def become_agent(self) -> None:
         """Be an agent's connection from now on, whatever it was before."""
         self.peer = replace(self.peer, role=Role.AGENT)
+        if self._reading:
+            self._hall.talking.add(self._sock.fileno())
+
+    @property
+    def waiting(self) -> int:
+        """How many of its commands have no answer yet, or go on."""
+        return len(self._open)
 
     def begin(self, exchange: Exchange) -> None:
         """Note that a command waits for its answer."""
@@ -166,16 +176,19 @@ class Connection:
         if not self._reading and not self.finishing and not self._eof:
             self._hall.aio.add_reader(self._sock.fileno(), self._read)
             self._reading = True
+            if self.incarnation is not None:
+                self._hall.talking.add(self._sock.fileno())
 
     def _read_no_more(self) -> None:
         if self._reading:
             self._hall.aio.remove_reader(self._sock.fileno())
             self._reading = False
+            self._hall.talking.discard(self._sock.fileno())
 
     def _read(self) -> bool:
         """Read once; False when there is nothing, or nothing more."""
         try:
-            size = self._sock.recv_into(_buffer)
+            size = self._sock.recv_into(_buffer, self._share_bytes())
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
@@ -193,6 +206,10 @@ class Connection:
         else:
             self._watch_line(ended=bool(lines))
         return True
+
+    def _share_bytes(self) -> int:
+        """How much it may say in one turn."""
+        return max(READ_BYTES_MIN, READ_BYTES // max(1, len(self._hall.talking)))
 
     def _take(self, lines: Sequence[Decoded], *, paid: bool = False) -> None:
         """Have lines judged. An error of ours costs these lines, and not the connection."""
@@ -214,6 +231,9 @@ class Connection:
         if not self.finishing:
             self._hall.counters.lines_overlong += 1
             self.send(replies.failed(None, "bad_request", "a line is longer than 64 KiB"))
+            # Closed with something unread, the peer would learn of the reset and not of why.
+            with contextlib.suppress(OSError):
+                self._sock.recv_into(_buffer)
             self.finish()
 
     def _on_eof(self) -> None:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from agentd.core.lines import Call, Heartbeat, Line, Request
+from agentd.core.lines import Call, CheckpointPut, Heartbeat, Line, Question
 from agentd.daemon.exchange import Exchange
 from agentd.daemon.followers import FOLLOWERS_MAX
 from agentd.daemon.log import log
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 WHO: Final = "nobody knows who speaks here: send your AGENTD_TOKEN as `token`"
 WHO_HINT: Final = "agentd puts AGENTD_TOKEN into the environment of what it starts"
 STRANGER: Final = "you may not use agentd here"
+# Answers that one connection may wait for; nobody honest waits for so many.
+WAITING_MAX: Final = 256
+
 ENDED: Final = "this incarnation has ended; its lines don't count any more"
 
 
@@ -130,16 +133,24 @@ class Conversation:
         return 0
 
     def _pass_on(self, said: AgentLine) -> int:
-        if isinstance(said.line, Request):
-            self._hall.counters.lines_unavailable += 1
-            if said.id is not None:
-                told = f"{said.line.type!r} is not available in this version"
-                self._replies.append(replies.failed(said.id, "unknown_command", told))
+        # A state may be large: whether it is answered or not, what waits of them is bounded.
+        if isinstance(said.line, Question) and (
+            said.id is not None or isinstance(said.line, CheckpointPut)
+        ):
+            self._ask(said.line, said.id)
             return 0
         self._batch.append(said.line)
         if said.id is not None:
             self._replies.append(replies.ok(said.id))
         return 0
+
+    def _ask(self, line: Question, line_id: LineId | None) -> None:
+        """Hand on a question, after all that was said before it."""
+        self._deliver()
+        speaker = self._connection.incarnation
+        assert speaker is not None
+        self._hall.counters.lines += 1
+        self._hall.handler.asked(speaker.agent, speaker.ordinal, line, line_id, self._connection)
 
     def _deliver(self) -> None:
         """Hand on what was taken so far, then answer it."""
@@ -157,10 +168,8 @@ class Conversation:
             assert speaker is not None
             self._dropped = []
             self._hall.counters.lines_dropped += len(dropped)
-            tokens, cost_micros = spent(dropped)
-            self._hall.handler.dropped(
-                speaker.agent, speaker.ordinal, len(dropped), tokens, cost_micros
-            )
+            spent = [line for line in dropped if speaks_of_usage(line)]
+            self._hall.handler.dropped(speaker.agent, speaker.ordinal, len(dropped), spent)
         if self._replies:
             sent, self._replies = self._replies, []
             self._connection.send(b"".join(sent))
@@ -273,7 +282,8 @@ class Conversation:
         self._let_go_of_stranger()
         return 0
 
-    def _carry_out(self, command: Command) -> None:
+    def _check_may(self, command: Command, now_ms: int) -> None:
+        """Raise `BadLine` for a command that this peer may not send, or not now."""
         connection, hall = self._connection, self._hall
         peer = connection.peer
         if RANK[peer.role] < RANK[Role(command.needs)]:
@@ -282,12 +292,18 @@ class Conversation:
             raise BadLine("forbidden", f"role {peer.role} may not {command.cmd}", command.id)
         if command.follow and hall.visitors.followers >= FOLLOWERS_MAX:
             raise BadLine("too_busy", f"{FOLLOWERS_MAX} followers are the most", command.id)
-        now_ms = hall.now_ms()
+        if connection.waiting >= WAITING_MAX:
+            raise BadLine("too_busy", f"{WAITING_MAX} commands wait on this connection", command.id)
         if peer.role is not Role.AGENT:
             bucket = hall.visitors.command_bucket(peer.uid)
             if not bucket.allowed(now_ms):
                 raise BadLine("too_busy", "more than 50 commands a second", command.id)
             bucket.take()
+
+    def _carry_out(self, command: Command) -> None:
+        connection, hall = self._connection, self._hall
+        peer, now_ms = connection.peer, hall.now_ms()
+        self._check_may(command, now_ms)
         if command.mutates:
             verdict = hall.replays.begin(peer.uid, command, connection.send, now_ms)
             if verdict is Verdict.CONFLICT:
@@ -320,22 +336,11 @@ class Conversation:
             counters.commands_bad += 1
 
 
-def spent(lines: Sequence[Line]) -> tuple[int, int]:
-    """Return the tokens and micro-dollars that lines speak of.
-
-    A heartbeat repeats what the calls of its cycle said, so the larger of the two sums is
-    taken, as the core does for a cycle.
-    """
-    tokens, cost_micros = [0, 0], [0, 0]
-    for line in lines:
-        if isinstance(line, Heartbeat | Call):
-            kind = isinstance(line, Call)
-            said = None if isinstance(line, Call) else line.tokens
-            if said is None:
-                said = line.usage.total_tokens if line.usage else 0
-            tokens[kind] += said
-            cost_micros[kind] += line.cost_micros or 0
-    return max(tokens), max(cost_micros)
+def speaks_of_usage(line: Line) -> bool:
+    """Whether a line tells what was spent, or ends a cycle: that counts, dropped or not."""
+    if isinstance(line, Call):
+        return line.usage is not None or line.cost_micros is not None
+    return isinstance(line, Heartbeat)
 
 
 def hint_of(code: str) -> str:

@@ -33,8 +33,6 @@ class Counters:
     """From incarnations that have ended."""
     lines_refused: int = 0
     """By somebody who may not, or may not say that."""
-    lines_unavailable: int = 0
-    """For features that this version doesn't have."""
     commands: int = 0
     commands_bad: int = 0
     commands_unknown: int = 0

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from agentd.core.events import Event, LinesDropped, LinesReceived
-from agentd.core.lines import Line
+from agentd.core.lines import Line, Question
 from agentd.core.records import Record
 from agentd.daemon.exchange import Exchange
 from agentd.daemon.log import log
 from agentd.daemon.peers import Role
+from agentd.daemon.questions import Questions, Speaker
 from agentd.daemon.refusals import Refusal
 from agentd.daemon.requests import Asked, Requests
+from agentd.wire.limits import LineId
 
 
 @dataclass(slots=True)
@@ -22,14 +24,18 @@ class Door:
     post: Callable[[Event], None]
     note: Callable[[Record], None]
     requests: Requests
+    questions: Questions
 
     def lines(self, agent: str, incarnation: int, lines: list[Line]) -> None:
         self.post(LinesReceived(agent, incarnation, lines))
 
-    def dropped(
-        self, agent: str, incarnation: int, count: int, tokens: int, cost_micros: int
+    def asked(
+        self, agent: str, incarnation: int, line: Question, line_id: LineId | None, speaker: Speaker
     ) -> None:
-        self.post(LinesDropped(agent, incarnation, count, tokens, cost_micros))
+        self.questions.ask(agent, incarnation, line, line_id, speaker)
+
+    def dropped(self, agent: str, incarnation: int, count: int, spent: list[Line]) -> None:
+        self.post(LinesDropped(agent, incarnation, count, spent))
 
     def command(self, exchange: Exchange) -> None:
         peer = exchange.peer

@@ -19,9 +19,12 @@ from agentd.core.effects import Run, Validate
 from agentd.core.events import Event, Validated
 from agentd.daemon import launch, persons, pidfds
 from agentd.daemon.log import log
-from agentd.daemon.programs import SpawnError
+from agentd.daemon.masks import Masks
 
 OUTPUT_BYTES_MAX: Final = 16 << 10
+ANSWER_BYTES_MAX: Final = 64 << 10
+# A full pipe is empty after one or two; what it left behind may go on writing for ever.
+PIPE_READS_MAX: Final = 4
 EVIDENCE_LENGTH_MAX: Final = 500
 ESCALATE_TIMEOUT_MS: Final = 60_000
 AT_ONCE_MAX: Final = 16
@@ -41,6 +44,8 @@ class Ended:
 
     ok: bool
     told: str
+    answer: bytes = b""
+    """What it printed on stdout, where that is an answer: its first `ANSWER_BYTES_MAX` + 1."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,8 @@ class Errands:
     aio: asyncio.AbstractEventLoop
     post: Callable[[Event], None]
     parent: Parent
+    masks: Masks = field(default_factory=Masks)
+    """Applied to what is told of a command's output."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def validate(self, effect: Validate, config: AgentConfig) -> None:
@@ -85,36 +92,42 @@ class Errands:
             return
 
         async def work() -> None:
-            try:
-                ended = await self._carry_out(errand)
-            except (OSError, SpawnError, ValueError) as error:
-                ended = Ended(ok=False, told=str(error))
-            done(ended)
+            ended = await self.carry_out(errand)
+            done(Ended(ended.ok, self.masks.text(ended.told)))
 
         task = self.aio.create_task(work())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry_out(self, errand: "Errand") -> Ended:
-        output, stdout = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(stdout, True)
+    async def carry_out(self, errand: "Errand") -> Ended:
+        """Run a command to its end; one that could not be started has ended too."""
         try:
-            child = errand.fork(stdout)
-        except BaseException:
-            os.close(output)
+            with contextlib.closing(_Said(self.aio)) as said:
+                if not errand.answers:
+                    return await self._attend(errand, said, said)
+                with contextlib.closing(_Answer(self.aio)) as answer:
+                    return await self._attend(errand, answer, said)
+        except Exception as error:  # noqa: BLE001 - whoever asked waits for an answer
+            return Ended(ok=False, told=str(error) or type(error).__name__)
+
+    async def _attend(self, errand: "Errand", answer: "_Said", said: "_Said") -> Ended:
+        child = errand.fork(answer.writer, said.writer)
+        for pipe in (answer, said):
+            pipe.close_writer()
+        try:
+            pidfd = os.pidfd_open(child)
+        except OSError:  # it is ended, and reaped with the orphans
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
             raise
-        finally:
-            os.close(stdout)
         self.parent.helper_started(child)
-        pidfd = os.pidfd_open(child)
-        said = _Said(self.aio, output)
         try:
             ended = await self._await_end(child, pidfd, errand.timeout_ms)
-            return Ended(ended == "exited with code 0", f"{ended}{said.tail()}")
+            ok = ended == "exited with code 0"
+            return Ended(ok, f"{ended}{said.tail()}", answer.whole() if errand.answers else b"")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)  # nothing it began outlives it
-            said.close()
             self.aio.remove_reader(pidfd)
             pidfds.send(pidfd, signal.SIGKILL)
             if pidfds.peek(pidfd) is not None:
@@ -136,40 +149,65 @@ class Errands:
         if ending is None or (ending.code is None and ending.signal is None):
             return "ended, nobody knows how"
         if ending.signal is not None:
-            return f"killed by {signal.Signals(ending.signal).name}"
+            return f"killed by signal {ending.signal} ({signal.strsignal(ending.signal)})"
         return f"exited with code {ending.code}"
 
 
 class _Said:
     """The last a command printed; what is more is read and dropped, so that it never blocks."""
 
-    def __init__(self, aio: asyncio.AbstractEventLoop, fd: int) -> None:
+    def __init__(self, aio: asyncio.AbstractEventLoop) -> None:
         self._aio = aio
-        self._fd = fd
+        self._fd, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(self.writer, True)
         self._kept = b""
         self._open = True
-        aio.add_reader(fd, self._read)
-
-    def _read(self) -> None:
-        try:
-            part = os.read(self._fd, 1 << 16)
-        except BlockingIOError:
-            return
-        self._kept = (self._kept + part)[-OUTPUT_BYTES_MAX:]
-        if not part:
-            self._aio.remove_reader(self._fd)
-            self._open = False
+        aio.add_reader(self._fd, self._read)
 
     def tail(self) -> str:
         """Return what it said last, on one line."""
-        if self._open:
-            self._read()
-        text = " ".join(self._kept.decode(errors="replace").split())[-EVIDENCE_LENGTH_MAX:]
+        text = " ".join(self.whole().decode(errors="replace").split())[-EVIDENCE_LENGTH_MAX:]
         return f": {text}" if text else ""
 
+    def whole(self) -> bytes:
+        """Return what is kept of what it said, with what waits in the pipe."""
+        for _ in range(PIPE_READS_MAX):
+            if not self._open or not self._read():
+                break
+        return self._kept
+
+    def close_writer(self) -> None:
+        """Leave the writing end to the command alone."""
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
     def close(self) -> None:
+        self.close_writer()
         self._aio.remove_reader(self._fd)
         os.close(self._fd)
+
+    def _read(self) -> bool:
+        """Take what there is; False: nothing more for now."""
+        try:
+            part = os.read(self._fd, 1 << 16)
+        except BlockingIOError:
+            return False
+        self._keep(part)
+        if not part:
+            self._aio.remove_reader(self._fd)
+            self._open = False
+        return len(part) > 0
+
+    def _keep(self, part: bytes) -> None:
+        self._kept = (self._kept + part)[-OUTPUT_BYTES_MAX:]
+
+
+class _Answer(_Said):
+    """The first a command printed; one byte more than is allowed shows that it was too much."""
+
+    def _keep(self, part: bytes) -> None:
+        self._kept += part[: ANSWER_BYTES_MAX + 1 - len(self._kept)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +219,10 @@ class Errand:
     config: AgentConfig
     timeout_ms: int
     payload: bytes = b""
+    answers: bool = False
+    """Whether what it prints on stdout is an answer, and not mixed with stderr."""
 
-    def fork(self, stdout: int) -> int:
+    def fork(self, stdout: int, stderr: int) -> int:
         """Start the command and return its pid; it is reaped through its pidfd.
 
         Raises OSError, SpawnError and ValueError.
@@ -198,7 +238,7 @@ class Errand:
                 launch.words(self.command),
                 stdin=stdin,
                 stdout=stdout,
-                stderr=stdout,
+                stderr=stderr,
                 cwd=self.config.directory or "/",
                 env=launch.environment(who, self.config.environment, ours),
                 umask=int(self.config.umask, 8),

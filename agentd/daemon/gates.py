@@ -72,7 +72,10 @@ class Gates:
         waiting = Waiting(run, gated, plan)
         self._waiting[run.agent, run.incarnation] = waiting
         self._loop.add_reader(gated.pidfd, self._ended, waiting)
-        self._mover.move(partial(run.tree.enter, run.pid), partial(self._arrived, waiting))
+        try:
+            self._mover.move(partial(run.tree.enter, run.pid), partial(self._arrived, waiting))
+        except RuntimeError as error:  # or it would wait here for ever
+            self._loop.call_soon(self._arrived, waiting, error)
 
     def release(self, agent: str, incarnation: int) -> None:
         """Let it exec as soon as it is its turn; one that is gone stays gone."""

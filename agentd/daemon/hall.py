@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agentd.config.schema import DaemonConfig
-from agentd.core.lines import Line
+from agentd.core.lines import Line, Question
 from agentd.daemon import clock
 from agentd.daemon.counters import Counters
 from agentd.daemon.exchange import Exchange
+from agentd.daemon.questions import Speaker
 from agentd.daemon.refusals import Refusal, Refusals
 from agentd.daemon.registry import Registry
 from agentd.daemon.replays import Replays
 from agentd.daemon.visitors import Visitors
+from agentd.wire.limits import LineId
 
 
 class Handler(Protocol):
@@ -23,10 +25,14 @@ class Handler(Protocol):
         """Valid lines of a living incarnation, in order; one call a read."""
         ...
 
-    def dropped(
-        self, agent: str, incarnation: int, count: int, tokens: int, cost_micros: int
+    def asked(
+        self, agent: str, incarnation: int, line: Question, line_id: LineId | None, speaker: Speaker
     ) -> None:
-        """Lines over the agent's rate, with what they said was spent."""
+        """A line of a living incarnation that wants an answer; it is sent to `speaker`."""
+        ...
+
+    def dropped(self, agent: str, incarnation: int, count: int, spent: list[Line]) -> None:
+        """So many lines over the agent's rate; those of them that tell what was spent."""
         ...
 
     def command(self, exchange: Exchange) -> None:
@@ -54,6 +60,8 @@ class Hall:
     refusals: Refusals
     replays: Replays = field(default_factory=Replays)
     now_ms: Callable[[], int] = clock.boottime_ms
+    talking: set[int] = field(default_factory=set)
+    """Descriptors of the connections of agents, while they are read."""
     first_line_s: float = 5.0
     """So long a connection may take to say something."""
     begun_line_s: float = 30.0

@@ -25,6 +25,9 @@ from agentd.daemon import limits, persons, pidfds, procfs, programs
 from agentd.daemon.programs import SpawnError
 
 GATE_NAME: Final = "agentd-gate"
+# How a child ends that was never let go; no success, for whoever sees it must not take it for
+# the agent's.
+GATE_SHUT: Final = 90
 _SHELL: Final = "/bin/sh"
 _GO: Final = b"go\n"
 # A shell may not keep what it did not understand: such variables go around it, by `env`.
@@ -181,14 +184,14 @@ def launch(made: Plan, gate: str, host: hosts.Host) -> Gated:
         identity = pidfds.identify(child, pidfd)
         assert identity is not None, "a child of ours has a stat line until it is reaped"
         return Gated(identity, pidfd, gate_fd, (GATE_NAME, *_names(prefix)))
-    except (SpawnError, OSError) as error:
+    except BaseException as error:
         os.close(gate_fd)
         pidfds.send(pidfd, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(pidfd)
-        if isinstance(error, SpawnError):
-            raise
-        raise SpawnError(error.errno or 0, str(error.filename or "child")) from error
+        if isinstance(error, OSError):
+            raise SpawnError(error.errno or 0, str(error.filename or "child")) from error
+        raise
 
 
 def _fork(made: Plan, gate: str, script: str, prefix: Sequence[str], go: int) -> int:
@@ -220,7 +223,7 @@ def _fork(made: Plan, gate: str, script: str, prefix: Sequence[str], go: int) ->
 
 def _script(made: Plan, host: hosts.Host) -> tuple[str, list[str]]:
     """Return the gate's text, and commands of ours that stand before the agent's."""
-    lines = ["read -r go || exit 0"]
+    lines = [f"read -r go || exit {GATE_SHUT}"]
     prefix: list[str] = []
     if not _in_reach(made, host, hosts.CAP_SYS_RESOURCE):
         lines += limits.shell_lines(made.limits)

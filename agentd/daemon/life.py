@@ -8,29 +8,33 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from agentd.config.diff import Plan
 from agentd.config.loaded import Loaded
-from agentd.core.effects import Persist
 from agentd.core.events import Fate, ShutdownAsked, Started, StorageChanged, Ticked
-from agentd.core.records import Record
+from agentd.core.records import Baseline, Record
 from agentd.daemon import externals
 from agentd.daemon.access import access_of, mode_of
 from agentd.daemon.assembly import Assembly
 from agentd.daemon.cgroups import CgroupForest
+from agentd.daemon.civilclock import CivilClock
 from agentd.daemon.clock import boottime_ms, wall_ms
 from agentd.daemon.handover import Handover, image_exists
 from agentd.daemon.log import log
 from agentd.daemon.offload import TooBusy
+from agentd.daemon.pricebook import LOOK_EVERY_TICKS, LOOK_FIRST_TICK, PriceBook
 from agentd.daemon.recovery import Recorded, Recovery
 from agentd.daemon.registry import Incarnation
 from agentd.daemon.reload import InvalidConfig
 from agentd.daemon.requests import Asked
 from agentd.daemon.watch import ConfigWatch, watched
 from agentd.store.retention import Bounds
+from agentd.wire.prices import FILE_NAME as PRICES
 
 STATUS_EVERY_TICKS: Final = 5
 TIDY_EVERY_TICKS: Final = 60
@@ -47,6 +51,16 @@ class Life:
         self._watch: ConfigWatch | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticks = 0
+        self._civil = CivilClock(parts.loop.post, wall_ms)
+        self._prices = PriceBook(
+            parts.givens.places.state_dir / PRICES,
+            parts.loop.post,
+            parts.offload,
+            parts.errands,
+            wall_ms,
+        )
+        self._baselines: dict[str, Baseline] = {}
+        """What the work of recorded agents usually costs, until they are told of it."""
         self._stopping = False
         self.wants_reexec = False
         parts.reloader.apply = self._apply
@@ -99,6 +113,8 @@ class Life:
             str(parts.givens.places.socket),
         )
         loaded = parts.reloader.loaded
+        self._baselines = self._stored_baselines()
+        await self._prices.read()
         await recovery.look(loaded.broken | loaded.config.agents.keys(), populated)
         # Between the adoptions and the event that tells of them nothing may happen.
         self._recovery = recovery
@@ -111,10 +127,25 @@ class Life:
         if isinstance(forest, CgroupForest):
             forest.tidy()
         parts.performer.carry(found.rows)
-        parts.loop.post(Started(found.fates))
+        self._civil.use(loaded.config.daemon.timezone)
+        parts.loop.post(Started(self._with_baselines(found.fates)))
         if parts.store.unavailable:
             parts.loop.post(StorageChanged(ok=False, evidence=parts.store.unavailable))
         self._give_back(recorded)
+
+    def _stored_baselines(self) -> dict[str, Baseline]:
+        try:
+            return self._parts.store.baselines()
+        except sqlite3.Error as error:  # they are learnt anew
+            log.warning("baselines.unread", error=error)
+            return {}
+
+    def _with_baselines(self, fates: Mapping[str, Fate]) -> dict[str, Fate]:
+        """Return the fates with what each agent's work usually costs."""
+        return {
+            name: replace(fate, baseline=self._baselines.pop(name, None))
+            for name, fate in fates.items()
+        }
 
     def _give_back(self, recorded: Recorded) -> None:
         """Let the service manager drop what it kept of incarnations that are over.
@@ -189,7 +220,13 @@ class Life:
             manager.status(f"{len(agents)} agents, {alive} alive")
         if self._ticks % TIDY_EVERY_TICKS == 0:
             self._parts.logs.keep_only(self._parts.supervisor.agents)
+        self._civil.look()
+        if self._ticks % LOOK_EVERY_TICKS == LOOK_FIRST_TICK:
+            self._look_at_prices()
         self._ticks += 1
+
+    def _look_at_prices(self) -> None:
+        self._keep(self._parts.aio.create_task(self._prices.look()))
 
     def _watch_files(self, loaded: Loaded) -> bool:
         """Watch the files that this config was read from, if it says so; True: other ones now.
@@ -229,6 +266,7 @@ class Life:
         async def work() -> None:
             try:
                 await self._parts.reloader.reload(who=who, remove=remove)
+                self._look_at_prices()
             except InvalidConfig as error:
                 log.error("config.rejected", asked_by=who, errors=str(error))
             except (TooBusy, OSError) as error:
@@ -239,9 +277,11 @@ class Life:
     async def _asked_reload(self, asked: Asked) -> Mapping[str, object]:
         dry_run = bool(asked.command.args.get("dry_run"))
         try:
-            return await self._parts.reloader.reload(who=asked.who, dry_run=dry_run)
+            document = await self._parts.reloader.reload(who=asked.who, dry_run=dry_run)
         except InvalidConfig as error:
             return error.document
+        self._look_at_prices()
+        return document
 
     async def _asked_shutdown(self, asked: Asked) -> Mapping[str, object]:
         self._shut_down(asked.who)
@@ -278,6 +318,7 @@ class Life:
         """Take over what a new config means for the shell."""
         parts, daemon = self._parts, loaded.config.daemon
         log.level = daemon.log_level
+        self._civil.use(daemon.timezone)
         parts.hall.visitors.config = daemon
         self._admit(loaded)
         parts.store.set_bounds(Bounds(daemon.history_days, daemon.history_max_bytes))
@@ -295,7 +336,7 @@ class Life:
         assert self._recovery is not None
         found = self._recovery.adopt(claimed)
         parts.performer.carry(found.rows)
-        return found.fates
+        return self._with_baselines(found.fates)
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
@@ -315,6 +356,7 @@ class Life:
             self._watch.stop()
         parts.server.stop()
         parts.requests.close()
+        parts.judges.close()
         parts.errands.close()
         parts.sampler.close()
         parts.ears.close()
@@ -328,10 +370,9 @@ class Life:
 
     def _flush_counters(self) -> None:
         """Keep what agents said since their counters were last written."""
-        agents = list(self._parts.supervisor.unflushed.values())
-        snapshots = [Persist(one.name, one.snapshot(), lazy=True) for one in agents]
-        if snapshots:
-            self._parts.performer.perform(Ticked(), snapshots)
+        words = self._parts.supervisor.last_words(boottime_ms())
+        if words:
+            self._parts.performer.perform(Ticked(), words)
 
     def leave(self) -> None:
         """Take the socket and the lock away: the daemon is over."""

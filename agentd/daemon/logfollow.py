@@ -67,7 +67,7 @@ def _has_news(logs: Logs, tail: _Tail, *, raw: bool) -> bool:
         # It has no log yet: whatever will be in one is new.
         tail.position = 0
         return False
-    return tail.position is None or tail.reader.log.end() > tail.position
+    return tail.position is None or tail.reader.log.may_have_more(tail.position)
 
 
 def _read(tail: _Tail, wanted: LogsWanted) -> list[tuple[str, int]]:

@@ -111,6 +111,16 @@ class LogFile:
             self._look()
             return self._base + self._size
 
+    def may_have_more(self, position: int) -> bool:
+        """Tell whether it may reach beyond `position`, without waiting for a trim under way."""
+        if not self._lock.acquire(blocking=False):
+            return True
+        try:
+            self._look()
+            return self._base + self._size > position
+        finally:
+            self._lock.release()
+
     def read(self, position: int, max_bytes: int) -> Chunk:
         """Read from `position` on, or from where the log begins if that is later."""
         with self._lock:

@@ -19,6 +19,7 @@ from agentd.config.loaded import Loaded
 from agentd.config.places import User, config_place, places
 from agentd.daemon import host as hosts
 from agentd.daemon.assembly import Assembly, Givens
+from agentd.daemon.gathering import GatheringSelector
 from agentd.daemon.handover import Handover
 from agentd.daemon.life import Life
 from agentd.daemon.listener import ListenError
@@ -85,7 +86,9 @@ def run(config: Path | None, socket: Path | None) -> int:
         check_directory(where.state_dir)
         lock = StateLock.take(where.state_dir, handover.state_lock_fd if handover else None)
         givens = Givens(host, where, loaded, read, lock, handover, manager, kept)
-        life = asyncio.run(_live(givens, early))
+        selector = GatheringSelector()
+        with asyncio.Runner(loop_factory=partial(asyncio.SelectorEventLoop, selector)) as runner:
+            life = runner.run(_live(givens, early, selector.agents))
     except _REFUSALS as error:
         _complain(f"agentd: {error}")
         return FAILED
@@ -95,11 +98,11 @@ def run(config: Path | None, socket: Path | None) -> int:
     return DONE
 
 
-async def _live(givens: Givens, early: EarlySignals) -> Life:
-    """Live until told otherwise."""
+async def _live(givens: Givens, early: EarlySignals, talking: set[int]) -> Life:
+    """Live until told otherwise; `talking` is kept up to date with agents' connections."""
     aio = asyncio.get_running_loop()
     aio.set_exception_handler(_log_exception)
-    life = Life(Assembly(aio, givens))
+    life = Life(Assembly(aio, givens, talking))
     try:
         await life.start()
         for number in _SIGNALS:
@@ -121,7 +124,7 @@ async def _live(givens: Givens, early: EarlySignals) -> Life:
 
 def _is_fit(loaded: Loaded) -> bool:
     """Tell every finding; False where the main file itself is wrong."""
-    for finding in [*loaded.errors, *loaded.warnings, *loaded.notices]:
+    for finding in loaded.findings():
         _complain(finding.text())
     if loaded.is_usable:
         log.info("daemon.starting", version=__version__, agents=len(loaded.config.agents))

@@ -37,13 +37,25 @@ class Mover:
         self._thread: threading.Thread | None = None
 
     def move(self, enter: Callable[[], None], arrived: Callable[[Error], None]) -> None:
-        """Have `enter` called in the thread; then `arrived`, on the loop, with what it raised."""
+        """Have `enter` called in the thread; then `arrived`, on the loop, with what it raised.
+
+        RuntimeError: there is no thread to be had, and nothing will be called.
+        """
+        self._begin()
         with self._wake:
             self._queue.append(_Move(enter, arrived))
             self._wake.notify()
+
+    def _begin(self) -> None:
+        """Start the thread, if there is none yet; RuntimeError: the host has none to give."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="mover", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def expect(self, prepare: Callable[[], None]) -> None:
+        """Have `prepare` called in the thread: a move is likely to follow soon."""
+        self.move(prepare, _nobody)
 
     def close(self) -> None:
         """End the thread after what it has been asked for; nobody is told of that any more."""
@@ -72,6 +84,10 @@ class Mover:
         if not self._closing:
             for arrived, error in outcomes:
                 arrived(error)
+
+
+def _nobody(_error: Error) -> None:
+    """Nobody waits for a move that only prepares the next ones."""
 
 
 def _outcome(enter: Callable[[], None]) -> Error:

@@ -164,7 +164,7 @@ class NotifySockets:
         if len(kept) < len(lines):
             count = len(lines) - len(kept)
             hall.counters.lines_dropped += count
-            hall.handler.dropped(incarnation.agent, incarnation.ordinal, count, 0, 0)
+            hall.handler.dropped(incarnation.agent, incarnation.ordinal, count, [])
 
     def _refuse(self, incarnation: Incarnation, uid: int | None, pid: int, told: str) -> None:
         self._hall.counters.notifications_refused += 1

@@ -23,10 +23,14 @@ from agentd.core.effects import (
     Forget,
     Freeze,
     Journal,
+    Judge,
     KillTree,
     Persist,
+    PersistBaseline,
+    Recall,
     Reply,
     Run,
+    SaveCheckpoint,
     Signal,
     Spawn,
     Thaw,
@@ -35,6 +39,7 @@ from agentd.core.effects import (
 from agentd.core.events import Configured, Event, SpawnFailed, Started, TreeEmpty
 from agentd.core.records import Record
 from agentd.daemon.log import log
+from agentd.daemon.masks import Masks
 from agentd.store.rows import Batch, Outcome, Row, SpawnEnded, SpawnIntent
 
 SEVERITIES: Final = {"info": "info", "warning": "warning", "critical": "error"}
@@ -66,6 +71,8 @@ class World(Protocol):
 
     def run(self, effect: Run) -> None: ...
 
+    def judge(self, effect: Judge) -> None: ...
+
 
 class Voices(Protocol):
     """Who is told: askers, agents, followers."""
@@ -77,6 +84,8 @@ class Voices(Protocol):
     def reply(self, effect: Reply, storage_error: str) -> None: ...
 
     def control(self, effect: Control) -> None: ...
+
+    def recall(self, effect: Recall) -> None: ...
 
     def publish(self, records: Sequence[Record], outcome: Outcome) -> None: ...
 
@@ -98,6 +107,8 @@ class Performer:
     world: World
     voices: Voices
     on_exit: Callable[[], None]
+    masks: Masks = field(default_factory=Masks)
+    """Applied to what is written down and told."""
     _queue: deque[_Deeds] = field(default_factory=deque)
     _carried: list[Row] = field(default_factory=list)
 
@@ -109,11 +120,14 @@ class Performer:
         """Take over what one step asked for; `event` is what it was asked about."""
         if not effects and not isinstance(event, _NEVER_WITHOUT_TRACE):
             return
+        effects = [self.masks.effect(effect) for effect in effects]
         rows = self._rows_about(event, effects)
         deeds = _Deeds([], waits=False)
         records: list[Record] = []
         for effect in effects:
-            if isinstance(effect, Persist | Forget | Journal):
+            if isinstance(effect, PersistBaseline):
+                rows.append(effect)
+            elif isinstance(effect, Persist | Forget | Journal | SaveCheckpoint):
                 rows.append(effect)
                 deeds.waits = deeds.waits or not (isinstance(effect, Persist) and effect.lazy)
                 if isinstance(effect, Journal):
@@ -176,6 +190,8 @@ class Performer:
                 self.world.thaw(effect)
             case Control():
                 self.voices.control(effect)
+            case Recall():
+                self.voices.recall(effect)
             case Alert():
                 log.debug("alert.dropped", record=effect.record.event, why="no sink")
             case Exit():
@@ -192,6 +208,8 @@ class Performer:
                 self.world.validate(effect)
             case Run():
                 self.world.run(effect)
+            case Judge():
+                self.world.judge(effect)
             case _:
                 raise AssertionError(effect)
 

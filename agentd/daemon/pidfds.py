@@ -7,6 +7,7 @@ with pidfs (6.9), is unique for a boot.
 import errno
 import fcntl
 import os
+import select
 import signal
 import struct
 from dataclasses import dataclass
@@ -106,6 +107,13 @@ def send(pidfd: int, number: int) -> bool:
     return True
 
 
+def is_dead(pidfd: int) -> bool:
+    """Tell whether the process has ended with all its threads, reaped or not."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def peek(pidfd: int) -> Ending | None:
     """Return how a child of ours ended without reaping it; None while it lives.
 
@@ -128,10 +136,37 @@ def reap(pidfd: int) -> None:
 
 
 def ending_of_stranger(pidfd: int) -> Ending | None:
-    """Return how a process that isn't our child ended, once its own parent has reaped it.
+    """Return how a process that isn't our child ended.
 
-    None: not yet. `UNSEEN`: this kernel (before 6.15) doesn't say, dead or alive.
+    None: it lives, or is a zombie that isn't for us to read. `UNSEEN`: its parent has reaped
+    it, and this kernel (before 6.15) forgets.
     """
+    return _ending_of_zombie(pidfd) or _ending_of_reaped(pidfd)
+
+
+def _ending_of_zombie(pidfd: int) -> Ending | None:
+    """Return what is shown of a process that nobody has reaped yet, and perhaps never will.
+
+    Pid 1 of a container is often a program that waits for no orphan.
+    """
+    pid = _pid_of(pidfd)
+    stat = procfs.stat_of(pid) if pid > 0 else None
+    if stat is None or stat.exit_status is None or not is_dead(pidfd):
+        return None
+    # Still unreaped: nobody else can have had that pid while it was read.
+    return _decoded(stat.exit_status) if _pid_of(pidfd) == pid else None
+
+
+def _pid_of(pidfd: int) -> int:
+    """Return the pid behind a pidfd; -1 when it is reaped, or when this is no pidfd."""
+    for line in (procfs.read(f"/proc/self/fdinfo/{pidfd}") or b"").splitlines():
+        if line.startswith(b"Pid:"):
+            return int(line.split()[1])
+    return -1
+
+
+def _ending_of_reaped(pidfd: int) -> Ending | None:
+    """Return what the kernel keeps of a process that its parent has reaped; None: not yet."""
     info = bytearray(_INFO.pack(_INFO_EXIT, *([0] * 13)))
     try:
         fcntl.ioctl(pidfd, _GET_INFO, info)
@@ -140,6 +175,10 @@ def ending_of_stranger(pidfd: int) -> Ending | None:
     mask, *_, status = _INFO.unpack(info)
     if not mask & _INFO_EXIT:
         return None
+    return _decoded(status)
+
+
+def _decoded(status: int) -> Ending:
     if os.WIFSIGNALED(status):
         return Ending(signal=os.WTERMSIG(status))
     return Ending(code=os.WEXITSTATUS(status))

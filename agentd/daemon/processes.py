@@ -146,7 +146,7 @@ class Processes:
             raise SpawnError(error.errno or 0, place, host_at_fault=True) from None
         try:
             gated = launch.launch(plan, self._gate, self._host)
-        except SpawnError:
+        except BaseException:
             tree.remove()
             raise
         tree.lead(gated.identity)
@@ -191,6 +191,11 @@ class Processes:
             token=token,
             uid=run.uid,
         )
+
+    def expect_start(self) -> None:
+        """Have the kernel's wait of the next move over before it is made."""
+        if self.forest is not None:
+            self._mover.expect(self.forest.prepare_move)
 
     def signal(self, effect: Signal) -> None:
         run = self._runs.get((effect.agent, effect.incarnation))

@@ -33,6 +33,8 @@ class Stat:
     """Its own time and that of the children it has waited for."""
     start_time: int
     """Ticks since boot; with the pid it tells a process from a later one of the same pid."""
+    exit_status: int | None = None
+    """How a dead one ended, as waitpid(2) has it; None: it lives, or it isn't for us to know."""
 
     @property
     def dead(self) -> bool:
@@ -86,6 +88,7 @@ def parse_stat(raw: bytes) -> Stat:
     head, _, tail = raw.rpartition(b")")
     pid, _, comm = head.partition(b" (")
     words = tail.split()
+    status, may_be_told = int(words[49]), words[32] != b"0"
     return Stat(
         pid=int(pid),
         comm=comm.decode(errors="replace"),
@@ -94,6 +97,8 @@ def parse_stat(raw: bytes) -> Stat:
         sid=int(words[3]),
         cpu_ticks=sum(map(int, words[11:15])),
         start_time=int(words[19]),
+        # Those who may not look are shown 0 for both; who doesn't run waits somewhere.
+        exit_status=status if words[0] in b"ZX" and (status or may_be_told) else None,
     )
 
 

@@ -18,6 +18,7 @@ from agentd.core.states import State
 from agentd.daemon import adoption, pidfds, procfs
 from agentd.daemon.adoption import Found
 from agentd.daemon.clock import wall_ms
+from agentd.daemon.launch import GATE_SHUT
 from agentd.daemon.log import log
 from agentd.daemon.pidfds import Identity
 from agentd.daemon.processes import Processes
@@ -139,11 +140,13 @@ class Recovery:
             log.error("adoption.failed", agent=row.agent, pid=row.pid, why=found.evidence)
         if row.incarnation_id not in self.living or not self._end(row):
             recovered.rows.append(SpawnEnded(row.agent, row.incarnation))
+        # Its gate shut when that daemon died: it never became the agent, and nothing ended.
+        never_ran = durable.state is State.STARTING and found.ending.code == GATE_SHUT
         recovered.fates[row.agent] = Fate(
             durable,
             code=found.ending.code,
             signal=found.ending.signal,
-            ended=row.incarnation == durable.incarnation,
+            ended=row.incarnation == durable.incarnation and not never_ran,
             rebooted=found.rebooted,
             evidence=found.evidence,
         )

@@ -85,7 +85,10 @@ class Reloader:
         document = plan.document(dry_run=dry_run)
         if dry_run or plan.is_empty:
             if not dry_run:
-                self.loaded = found  # lines may have moved, and `show` names them
+                # Lines may have moved, and `show` names them; a group may exist by now, a
+                # token file have another token.
+                self.loaded = found
+                self.apply(found, plan)
             return document
         self.loaded = found
         fates = self.apply(found, plan)

@@ -195,7 +195,9 @@ class Requests:
             await work
         except SelectError as error:
             asked.refuse("no_such_agent", str(error), error.hint)
-        except (BadArgument, GrepRefused) as error:
+        except BadArgument as error:
+            asked.refuse("bad_request", str(error), error.hint)
+        except GrepRefused as error:
             asked.refuse("bad_request", str(error))
         except InvalidConfig as error:
             asked.refuse("invalid_config", str(error), "agentd check")

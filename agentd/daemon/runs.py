@@ -32,7 +32,7 @@ _KILL_PAUSE_S: Final = 0.002
 _KILL_PAUSE_S_MAX: Final = 1.0
 # A look without cause while survivors are waited for, should a notice get lost.
 _LOOK_S: Final = 1.0
-# How long a parent of the dead (pid 1) may take to reap, so that the status can be read.
+# How long a parent of the dead (pid 1) may take to reap, where its zombie isn't ours to read.
 _STATUS_TRIES: Final = 100
 _STATUS_PAUSE_S: Final = 0.05
 # The leader may end right after its helper; then it is no helper's matter.

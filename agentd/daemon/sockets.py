@@ -13,6 +13,7 @@ import os
 import socket
 from typing import Final
 
+from agentd.core.effects import Control
 from agentd.daemon import procfs
 from agentd.daemon.connections import Connection
 from agentd.daemon.hall import Hall
@@ -71,12 +72,12 @@ class SocketServer:
         if self._reserve >= 0:
             os.close(self._reserve)
 
-    def control(self, agent: str, incarnation: int, action: str, reason: str) -> int:
+    def control(self, effect: Control) -> int:
         """Send a control line on every connection of an agent; return on how many."""
-        speaker = self.hall.registry.get(agent, incarnation)
+        speaker = self.hall.registry.get(effect.agent, effect.incarnation)
         reached = self.hall.visitors.of(speaker) if speaker is not None else []
         for connection in reached:
-            connection.send(replies.control(action, reason))
+            connection.send(replies.control(effect.action, effect.reason, **effect.data))
         return len(reached)
 
     def _before_end(self, incarnation: Incarnation) -> None:

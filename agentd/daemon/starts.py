@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from agentd.config.agent import AgentConfig
-from agentd.core.effects import Freeze, KillTree, Run, Signal, Spawn, Thaw, Validate
+from agentd.core.effects import Freeze, Judge, KillTree, Run, Signal, Spawn, Thaw, Validate
 from agentd.core.events import Event, Exited, SpawnFailed, TreeEmpty, Validated
 from agentd.daemon.clock import wall_ms
 from agentd.daemon.launch import Outfit
@@ -69,6 +69,12 @@ class Errands(Protocol):
     def run(self, effect: Run, config: AgentConfig) -> None: ...
 
 
+class Judges(Protocol):
+    """Whoever asks an agent's judge, and answers for it whatever comes of it."""
+
+    def judge(self, effect: Judge, config: AgentConfig | None) -> None: ...
+
+
 @dataclass(slots=True)
 class Starts:
     """The world as the performer sees it: `processes`, and what a start needs besides."""
@@ -81,6 +87,7 @@ class Starts:
     ears: Ears
     output: Output
     errands: Errands
+    judges: Judges
     config_of: Callable[[str], AgentConfig | None]
     """The agent's config with the variables of its files; None: it is gone by now."""
     manager: FdStore
@@ -92,6 +99,7 @@ class Starts:
         hears of its end: what it said until then is heard first, and nothing after.
         """
         if isinstance(event, Exited):
+            self.processes.expect_start()  # most ends are followed by one
             self.registry.end(event.agent, event.incarnation)
             note = self.output.evidence()
             if note and not event.evidence.note:
@@ -133,6 +141,9 @@ class Starts:
         if config is not None:
             self.errands.run(effect, config)
 
+    def judge(self, effect: Judge) -> None:
+        self.judges.judge(effect, self.config_of(effect.agent))
+
     def variables(self, effect: Spawn) -> Mapping[str, str]:
         """Return what an agent finds in its environment beside what its config says."""
         return {
@@ -142,10 +153,15 @@ class Starts:
 
     async def _spawn(self, effect: Spawn) -> None:
         """Begin one start; whatever goes wrong is told as an event, never raised."""
+        prepared: Prepared | SpawnFailed | None = None
         try:
-            self._go_on(effect, await self._prepare(effect))
+            prepared = await self._prepare(effect)
+            self._go_on(effect, prepared)
         except Exception as error:  # noqa: BLE001 - the core waits for an answer
             log.error("spawn.failed", agent=effect.agent, error=repr(error))
+            if isinstance(prepared, Prepared):
+                self.processes.cancel(prepared)  # or it would wait at its gate for ever
+                self.registry.remove(effect.agent, effect.incarnation)
             told = f"{type(error).__name__}: {error}"
             self.post(SpawnFailed(effect.agent, effect.incarnation, told))
 

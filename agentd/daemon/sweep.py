@@ -9,7 +9,7 @@ descendant stays known after it left session and environment behind.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,10 @@ FREEZE_PAUSE_S: Final = 0.005
 
 # Looks that follow each other at once because somebody was born meanwhile.
 LOOKS_MAX: Final = 8
+
+# Pauses between looks while an exec is half done, each twice the one before: 0.13 s in all.
+EXEC_PAUSE_S: Final = 0.001
+EXEC_PAUSES_MAX: Final = 7
 
 # Survivors whose ends are waited for; the regular look finds the rest.
 WATCHED_MAX: Final = 256
@@ -91,9 +95,10 @@ class SweepTree:
     async def is_empty(self) -> bool:
         if await self.members():
             return False
+        waited = await self._forest.await_execs()
         # Orphans of an adopted tree become somebody else's children: one may have been born
         # behind the back of the first look, its parent dead before that came to it.
-        return not (self.roots.adopted and await self.members())
+        return not ((waited or self.roots.adopted) and await self.members())
 
     async def send(self, number: int) -> None:
         tree.send_to(await self.members(), number)
@@ -177,10 +182,16 @@ class SweepForest:
         self._looking: asyncio.Task[dict[str, list[Stat]]] | None = None
         self._without_token: dict[int, int] = {}
         self._unclear: dict[int, int] = {}
+        """Without any environment at the last look: an exec half done has none for a moment."""
+        self._waited_for: dict[int, int] = {}
+        """Those of the unclear that have had time enough for an exec."""
 
     def plant(self, incarnation_id: str, memory_limit_bytes: int, log_fd: int) -> SweepTree:  # noqa: ARG002 - nobody enforces it here
         info = os.fstat(log_fd)
         return self._add(Roots(incarnation_id, (info.st_dev, info.st_ino)))
+
+    def prepare_move(self) -> None:
+        """Nobody is moved here."""
 
     def attach(self, incarnation_id: str, cgroup: str = "") -> SweepTree:  # noqa: ARG002 - no help here
         return self._add(Roots(incarnation_id, adopted=True))
@@ -210,10 +221,26 @@ class SweepForest:
         for _ in range(LOOKS_MAX):
             census = await procfs.census()
             found = self.sorted_from(census)
-            unclear = self._unclear.keys() - self._without_token.keys()
-            if not unclear and not self._born_meanwhile(census):
+            if not self._born_meanwhile(census):
                 break
         return found
+
+    async def await_execs(self) -> bool:
+        """Give processes without any environment the time of an exec; tell whether there were any.
+
+        Each is waited for once: some programs have none for good.
+        """
+        waited = False
+        pause_s = EXEC_PAUSE_S
+        for _ in range(EXEC_PAUSES_MAX):
+            if self._unclear.items() <= self._waited_for.items():
+                break
+            waited = True
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
+            await self.sort()
+        self._waited_for = dict(self._unclear)
+        return waited
 
     def _born_meanwhile(self, census: Census) -> bool:
         """Tell whether an orphan lives that the census missed.
@@ -227,6 +254,7 @@ class SweepForest:
     def sorted_from(self, census: Census) -> dict[str, list[Stat]]:
         """Tell whose each process is, and remember it."""
         claims = Claims(census)
+        self._unclear.clear()
         for roots in self._roots.values():
             claims.take(roots.incarnation_id, roots.living(census))
         for roots in self._roots.values():
@@ -239,9 +267,8 @@ class SweepForest:
             roots.known = {
                 stat.pid: stat.start_time for stat in claims.of(incarnation_id) if not stat.dead
             }
-        for seen in (self._without_token, self._unclear):
-            for pid in seen.keys() - census.stats.keys():
-                del seen[pid]
+        for pid in self._without_token.keys() - census.stats.keys():
+            del self._without_token[pid]
         return {incarnation_id: claims.of(incarnation_id) for incarnation_id in self._roots}
 
     def _add(self, roots: Roots) -> SweepTree:
@@ -260,17 +287,16 @@ class SweepForest:
         """Find out whose an orphan is, by the token it was exec'ed with or by its output."""
         if stat.dead or self._without_token.get(pid) == stat.start_time:
             return None
-        owner = incarnation_of(pid)
+        environ = procfs.environ(pid)
+        owner = _token_in(environ)
         if owner in self._roots:
             return owner
         log = _output_of(pid)
         for roots in self._roots.values():
             if log is not None and roots.log == log:
                 return roots.incarnation_id
-        if procfs.environ(pid) == {} and self._unclear.get(pid) != stat.start_time:
-            self._unclear[pid] = stat.start_time  # that of an exec half done: looked at again
-        else:
-            self._without_token[pid] = stat.start_time
+        seen = self._unclear if environ == {} else self._without_token
+        seen[pid] = stat.start_time
         return None
 
 
@@ -313,7 +339,11 @@ def _of_session(roots: Roots, claims: Claims) -> list[int]:
 
 def incarnation_of(pid: int) -> str | None:
     """Return the incarnation id that `pid` was exec'ed with; None: none, or not for us."""
-    value = (procfs.environ(pid) or {}).get(TOKEN_VARIABLE)
+    return _token_in(procfs.environ(pid))
+
+
+def _token_in(environ: Mapping[bytes, bytes] | None) -> str | None:
+    value = (environ or {}).get(TOKEN_VARIABLE)
     return value.decode(errors="replace") if value else None
 
 

@@ -81,6 +81,10 @@ class Forest(Protocol):
     def attach(self, incarnation_id: str, cgroup: str) -> Tree | None:
         """Return the tree of an incarnation that an earlier daemon planted; None: not here."""
 
+    def prepare_move(self) -> None:
+        """Do now what would make the next start wait; in a thread, it may take its time."""
+        ...
+
     def close(self) -> None:
         """Let go of what the forest itself holds; trees stay as they are."""
 

@@ -5,6 +5,7 @@ simulated system, a deadline of the core. What is due at a moment is done before
 of that moment; lines of equal time apply in their order.
 """
 
+import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,16 +21,22 @@ from agentd.core.effects import (
     Exit,
     Forget,
     Freeze,
+    Judge,
     KillTree,
     Persist,
+    PersistBaseline,
+    Recall,
+    SaveCheckpoint,
     Signal,
     Spawn,
     Thaw,
     Validate,
 )
 from agentd.core.exits import SIGKILL
-from agentd.core.records import Durable
+from agentd.core.lines import Question
+from agentd.core.records import Baseline, Durable
 from agentd.core.supervisor import Supervisor
+from agentd.simulate.calendar import Calendar
 from agentd.simulate.requests import Refused, requested
 from agentd.simulate.story import Story
 from agentd.simulate.trace import (
@@ -57,12 +64,19 @@ class Simulation:
         self.now_ms = 0
         self.world = World()
         self.disk: dict[str, Durable] = {}
+        self._baselines: dict[str, Baseline] = {}
+        self._calendar = Calendar(config.daemon.timezone)
         self.core: Supervisor | None = None
         self._config = config
         self._story = Story(write, self.world.ordinal)
         self._inbox: deque[ev.Event] = deque()
         self._jitter = random.Random(0)  # noqa: S311 - the same trace tells the same story
         self._ids = count(1)
+        self._states: dict[tuple[str, str], str] = {}
+        """The last checkpoint of each execution of each agent, on disk."""
+        self._questions = count(1)
+        self._judged: list[tuple[int, int, ev.Judged]] = []
+        """What judges will have said: when, a number of its own, what."""
         self._begun = False
         self._steps_at_once = 0
 
@@ -89,13 +103,20 @@ class Simulation:
         while True:
             death_ms = self.world.next_death_ms()
             deadline_ms = self.core.next_deadline_ms() if self.core is not None else None
-            due = [at_ms for at_ms in (death_ms, deadline_ms) if at_ms is not None]
+            period_ms = self._calendar.next_ms if self.core is not None else None
+            judged_ms = self._judged[0][0] if self._judged else None
+            moments = (death_ms, deadline_ms, period_ms, judged_ms)
+            due = [moment_ms for moment_ms in moments if moment_ms is not None]
             if not due or min(due) > until_ms:
                 break
             at_ms = max(self.now_ms, min(due))
             self._advance(at_ms)
             if death_ms is not None and death_ms <= at_ms:
                 self._ended(self.world.next_dead())
+            elif judged_ms is not None and judged_ms <= at_ms:
+                self._inbox.append(heapq.heappop(self._judged)[2])
+            elif period_ms is not None and period_ms <= at_ms:
+                self._inbox.append(ev.PeriodsBegan(self._calendar.periods(self.now_ms)))
             else:
                 self._inbox.append(ev.Ticked())
             self._work()
@@ -124,6 +145,8 @@ class Simulation:
     def _apply(self, line: TraceLine) -> None:
         what, agent = line.what, line.agent
         if isinstance(what, Start):
+            if what.at_ms is not None:
+                self._set_clock(what.at_ms)
             if not self._begun:
                 self._begin()
         elif isinstance(what, Changed):
@@ -141,6 +164,11 @@ class Simulation:
             elif isinstance(what, Ended):
                 self._end(agent, what)
 
+    def _set_clock(self, wall_ms: int) -> None:
+        self._calendar.set(wall_ms, self.now_ms)
+        if self.core is not None:
+            self._inbox.append(ev.PeriodsBegan(self._calendar.periods(self.now_ms)))
+
     def _begin(self) -> None:
         self._begun = True
         self._daemon(up=True)
@@ -151,12 +179,14 @@ class Simulation:
     def _daemon(self, *, up: bool) -> None:
         """Crash it, or start it on what its disk and the world say."""
         self._inbox.clear()
+        self._judged.clear()
         if not up:
             self.core = None
             return
         if self.core is None:
             self.core = Supervisor(self._config, self._jitter.random, self._new_id)
             fates = {name: self._fate(name, durable) for name, durable in self.disk.items()}
+            self._inbox.append(ev.PeriodsBegan(self._calendar.periods(self.now_ms)))
             self._inbox.append(ev.Started(fates))
 
     def _new_id(self) -> str:
@@ -164,31 +194,33 @@ class Simulation:
 
     def _fate(self, name: str, durable: Durable) -> ev.Fate:
         """Return what a starting daemon finds out about a recorded agent."""
-        kept = replace(durable)
+        fate = ev.Fate(replace(durable), baseline=self._baselines.get(name))
         process = self.world.processes.get(name)
         if process is None or process.booked or process.incarnation != durable.incarnation:
-            return ev.Fate(kept)
+            return fate
         if process.alive:
-            return ev.Fate(kept, alive=True, pid=process.pid)
+            return replace(fate, alive=True, pid=process.pid)
         evidence = "killed for memory" if process.oom else ""
-        return ev.Fate(
-            kept, code=process.code, signal=process.signal, ended=True, evidence=evidence
+        return replace(
+            fate, code=process.code, signal=process.signal, ended=True, evidence=evidence
         )
 
     # -- what the core asks for ----------------------------------------------
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case Persist(agent, durable):
-                self.disk[agent] = durable
-            case Forget(agent):
-                self.disk.pop(agent, None)
+            case Persist() | PersistBaseline() | Forget() | SaveCheckpoint():
+                self._keep(effect)
             case Spawn(agent, incarnation):
                 self._spawn(agent, incarnation)
             case Validate(agent, incarnation):
                 fails = self.world.habits_of(agent).validate_fails
                 told = "the validate command exited 1" if fails else ""
                 self._inbox.append(ev.Validated(agent, incarnation, not fails, told))
+            case Judge():
+                self._judge(effect)
+            case Recall(_, agent, execution):
+                self._story.recall(effect, self._states.get((agent, execution)), self.now_ms)
             case Signal() | KillTree() | Freeze() | Thaw():
                 process = self.world.alive(effect.agent, effect.incarnation)
                 if process is not None:
@@ -197,6 +229,29 @@ class Simulation:
                 self._daemon(up=False)
             case _:
                 pass  # for people, or for connections that are not simulated
+
+    def _keep(self, effect: Persist | PersistBaseline | Forget | SaveCheckpoint) -> None:
+        match effect:
+            case Persist(agent, durable):
+                self.disk[agent] = durable
+            case PersistBaseline(agent, baseline):
+                self._baselines[agent] = baseline
+            case Forget(agent):
+                self.disk.pop(agent, None)
+                self._baselines.pop(agent, None)
+            case SaveCheckpoint(agent, execution, _, _, state):
+                self._states[agent, execution] = state
+
+    def _judge(self, asked: Judge) -> None:
+        """Let the judge answer when it has taken its time, or when that is up."""
+        habits = self.world.habits_of(asked.agent)
+        timeout_ms = self._config.agents[asked.agent].judge.timeout_ms
+        judged = habits.judged(asked.agent, asked.incarnation, timeout_ms)
+        at_ms = self.now_ms + min(habits.judge_takes_ms, timeout_ms)
+        if at_ms > self.now_ms:
+            heapq.heappush(self._judged, (at_ms, next(self._questions), judged))
+        else:
+            self._inbox.append(judged)
 
     def _spawn(self, agent: str, incarnation: int) -> None:
         process = self.world.spawn(agent, incarnation)
@@ -230,19 +285,32 @@ class Simulation:
         if decoded.agent not in (None, agent):
             self._story.reject(f'"{agent}" cannot speak for "{decoded.agent}"', self.now_ms)
             return
-        if self._config.agents[agent].external:
-            self._inbox.append(ev.LinesReceived(agent, 0, (decoded.line,)))
-            return
         process = self.world.alive(agent)
-        if process is not None:
-            self._inbox.append(ev.LinesReceived(agent, process.incarnation, (decoded.line,)))
+        external = self._config.agents[agent].external
+        if (process is None or process.frozen) and not external:
+            return  # whoever stands still says nothing, whatever was recorded under another policy
+        incarnation = 0 if process is None else process.incarnation
+        if decoded.id is not None and isinstance(decoded.line, Question):
+            request = f"question {next(self._questions)}"
+            self._story.expect(request, decoded.id)
+            self._inbox.append(ev.AgentAsked(agent, incarnation, request, decoded.line))
+        else:
+            self._inbox.append(ev.LinesReceived(agent, incarnation, (decoded.line,)))
 
     def _measure(self, agent: str, measured: Measured) -> None:
         process, rss = self.world.alive(agent), measured.rss_bytes
         if process is None or rss is None or not 0 <= rss <= SIZE_BYTES_MAX:
             return
         process.rss_bytes = int(rss)
-        self._inbox.append(ev.Sampled(agent, process.incarnation, int(rss)))
+        self._inbox.append(
+            ev.Sampled(
+                agent,
+                process.incarnation,
+                int(rss),
+                cpu_ms=measured.cpu_ms,
+                io_bytes=measured.io_bytes,
+            )
+        )
         self._work()
         limit_bytes = self.world.habits_of(agent).memory_limit_bytes
         if limit_bytes is not None and rss >= limit_bytes and process.alive:

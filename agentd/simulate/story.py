@@ -9,7 +9,9 @@ from agentd.core.effects import (
     Effect,
     Freeze,
     Journal,
+    Judge,
     KillTree,
+    Recall,
     Reply,
     Run,
     Signal,
@@ -41,6 +43,8 @@ class Story:
         self._write = write
         self._ordinal = ordinal
         self._events = 0
+        self._asked: dict[str, str | int] = {}
+        """Request → the id that the agent's question carried."""
 
     def tell(self, effect: Effect, t_ms: int) -> None:
         """Print an effect if it is one that people are shown."""
@@ -51,10 +55,36 @@ class Story:
                 self._print(t_ms, {"effect": "alert", **self._alert(record)})
             case Run(agent, payload):
                 self._print(t_ms, {"effect": "run", "agent": agent, "payload": dict(payload)})
+            case Judge(agent, incarnation, payload):
+                ordinal = self._ordinal(agent, incarnation)
+                told = {"effect": "judge", "agent": agent, "incarnation": ordinal}
+                self._print(t_ms, {**told, "payload": dict(payload)})
             case Reply():
-                self._tell_refusal(effect, t_ms)
+                if effect.request in self._asked:
+                    self._answer(effect.request, effect, t_ms)
+                else:
+                    self._tell_refusal(effect, t_ms)
             case Spawn() | Signal() | Freeze() | Thaw() | KillTree() | Validate():
                 self._tell_process(effect, t_ms)
+
+    def expect(self, request: str, line_id: str | int) -> None:
+        """A line of an agent wants an answer under this id."""
+        self._asked[request] = line_id
+
+    def recall(self, recall: Recall, state: str | None, t_ms: int) -> None:
+        """Print the answer to `checkpoint.get`: what was kept and what was in flight."""
+        unfinished = [
+            {
+                "key": action.key,
+                "action": action.action,
+                "idempotent": action.idempotent,
+                "t": _seconds(action.begun_at_ms),
+            }
+            for action in recall.unfinished
+        ]
+        kept = json.loads(state) if state is not None else None
+        found = Reply(recall.request, result={"state": kept, "unfinished": unfinished})
+        self._answer(recall.request, found, t_ms)
 
     def reject(self, why: str, t_ms: int) -> None:
         """Print why a line or a command was refused."""
@@ -100,6 +130,15 @@ class Story:
         if isinstance(effect, Spawn):
             told["reason"] = effect.reason
         self._print(t_ms, told)
+
+    def _answer(self, request: str, reply: Reply, t_ms: int) -> None:
+        """Print what an agent is answered, in the shape of the socket (CONTRACT 5.2)."""
+        answer: dict[str, object] = {"id": self._asked.pop(request), "ok": reply.error is None}
+        if reply.error is not None:
+            answer["error"] = dict(zip(("code", "message", "hint"), reply.error, strict=True))
+        else:
+            answer["result"] = dict(reply.result or {})
+        self._print(t_ms, {"answer": answer})
 
     def _tell_refusal(self, reply: Reply, t_ms: int) -> None:
         if reply.error is not None:

@@ -14,10 +14,12 @@ from typing import Final
 
 from agentd.config.units import DURATION_MS_MAX
 from agentd.core.exits import SIGKILL
+from agentd.wire.judgement import decode_judgement
 
 LINES_MAX: Final = 5_000_000
 EXIT_CODE_MAX: Final = 255
 SIGNAL_MAX: Final = 64
+COUNTER_MAX: Final = 1 << 62
 
 
 class TraceError(Exception):
@@ -45,9 +47,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A sample of the whole tree's memory; None: it could not be read."""
+    """A sample of the whole tree's memory; None: it could not be read.
+
+    With CPU time and bytes moved since its spawn, where the trace has them.
+    """
 
     rss_bytes: float | None
+    cpu_ms: int | None = None
+    io_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +224,13 @@ def _read_said(fields: Mapping[str, object]) -> Said:
 
 def _read_measured(fields: Mapping[str, object]) -> Measured:
     rss = fields["rss"]
+    cpu_ms = _whole(fields, "cpu_ms", 0, COUNTER_MAX)
+    io_bytes = _whole(fields, "io_bytes", 0, COUNTER_MAX)
     if rss is None:
         return Measured(None)
     if isinstance(rss, bool) or not isinstance(rss, int | float):
         raise ValueError("rss is a number of bytes")  # noqa: TRY004 - told with its line
-    return Measured(rss)
+    return Measured(rss, cpu_ms, io_bytes)
 
 
 def _read_ended(fields: Mapping[str, object]) -> Ended:
@@ -282,6 +291,24 @@ def _ok_or_fail(value: object) -> bool:
     return value in ("ok", "fail") or value is None
 
 
+def _seconds_or_none(value: object) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= DURATION_MS_MAX / 1000
+
+
+def _judgement_or_fail(value: object) -> bool:
+    if value is None or value in ("ok", "fail"):
+        return True
+    try:
+        decode_judgement(json.dumps(value).encode())
+    except ValueError:
+        return False
+    return True
+
+
 def _size_or_none(value: object) -> bool:
     if value is None:
         return True
@@ -300,11 +327,17 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, object]], Happening]]] = {
     "world": _read_changed,
     "end": _read_finished,
 }
-_EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {"start": ("at",), "exit": ("incarnation",)}
+_EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "start": ("at",),
+    "exit": ("incarnation",),
+    "rss": ("cpu_ms", "io_bytes"),
+}
 _ABOUT_ONE: Final = frozenset({"line", "rss", "exit"})
 _WORLD: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "spawn": (_ok_or_fail, '"ok" or "fail"'),
     "validate": (_ok_or_fail, '"ok" or "fail"'),
+    "judge_takes": (_seconds_or_none, "a number of seconds, or null"),
+    "judge": (_judgement_or_fail, '{"closer": …, "confidence": …}, "fail", or null'),
     "deaf_to_sigterm": (lambda value: isinstance(value, bool) or value is None, "true or false"),
     "memory_limit": (_size_or_none, "a number of bytes, or null"),
 }

@@ -1,15 +1,19 @@
 """The simulated system: processes that live, die and are measured as the trace says.
 
 It starts a process at once, ends it 0.1 s after SIGTERM with that signal and at once by
-SIGKILL, and finds every state valid; `world` lines change that. It outlives the daemon.
+SIGKILL, finds every state valid, and its judge finds that all goes well; `world` lines change
+that. It outlives the daemon.
 """
 
 import heapq
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from agentd.core.events import Judged
 from agentd.core.exits import SIGKILL, SIGNALS
+from agentd.wire.judgement import decode_judgement
 
 STOP_TAKES_MS: Final = 100
 FIRST_PID: Final = 1_001
@@ -24,6 +28,9 @@ class Habits:
     validate_fails: bool = False
     deaf: bool = False
     memory_limit_bytes: int | None = None
+    judge: object = None
+    """What the judge says: an object as it would print it, or "fail"; else: it is closer."""
+    judge_takes_ms: int = 0
 
     def change(self, settings: Mapping[str, object]) -> None:
         """Take over what a `world` line says; what it leaves out stays."""
@@ -33,9 +40,33 @@ class Habits:
             self.validate_fails = settings["validate"] == "fail"
         if "deaf_to_sigterm" in settings:
             self.deaf = bool(settings["deaf_to_sigterm"])
+        if "judge" in settings:
+            self.judge = settings["judge"]
+        if "judge_takes" in settings:
+            takes_s = settings["judge_takes"]
+            self.judge_takes_ms = round(takes_s * 1000) if isinstance(takes_s, int | float) else 0
         if "memory_limit" in settings:
             limit = settings["memory_limit"]
             self.memory_limit_bytes = int(limit) if isinstance(limit, int | float) else None
+
+    def judged(self, agent: str, incarnation: int, timeout_ms: int) -> Judged:
+        """What comes of a question to the judge, when it has taken its time."""
+        if self.judge_takes_ms > timeout_ms:
+            told = f"no answer within {timeout_ms / 1000:g} s"
+            return Judged(agent, incarnation, error=told)
+        if self.judge == "fail":
+            return Judged(agent, incarnation, error="the judge command exited 1")
+        if not isinstance(self.judge, dict):
+            return Judged(agent, incarnation, closer=True, confidence=1.0)
+        said = decode_judgement(json.dumps(self.judge).encode())
+        return Judged(
+            agent,
+            incarnation,
+            closer=said.closer,
+            confidence=said.confidence,
+            reason=said.short_reason,
+            cost_micros=said.cost_micros,
+        )
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from agentd.store.statements import proved
 WHOLE_CHECK_BYTES: Final = 64 << 20
 QUARANTINES_MAX: Final = 3
 _STATE_TABLES: Final = ("agents", "spawns", "requests", "marks")
-_SALVAGED: Final = {"agents": 6, "spawns": 12, "requests": 6}
+_SALVAGED: Final = {"agents": 6, "spawns": 12, "requests": 6, "checkpoints": 9}
 _CHUNK_BYTES: Final = 1 << 20
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 

@@ -10,7 +10,9 @@ from typing import Final
 
 import msgspec
 
-from agentd.core.records import Record
+from agentd.core.records import Baseline, Record
+from agentd.store.baselines import baselines
+from agentd.store.checkpoints import Checkpoint, Recalled, listing, recall
 from agentd.store.connection import open_reader
 from agentd.store.rows import (
     RequestRow,
@@ -111,6 +113,18 @@ class Reader:
         )
         with closing(open_reader(self._path)) as connection:
             return [RequestRow(*row) for row in connection.execute(query, (since_ms,))]
+
+    def baselines(self, now: Moment) -> dict[str, Baseline]:
+        """Return what each agent's work usually costs, see `baselines.baselines`."""
+        return baselines(self._path, now)
+
+    def recall(self, agent: str, execution: str) -> Recalled:
+        """Return the last whole checkpoint of an execution, see `checkpoints.recall`."""
+        return recall(self._path, agent, execution)
+
+    def checkpoints(self, agent: str, *, states: bool) -> list[Checkpoint]:
+        """Return all checkpoints kept of an agent, the newest first."""
+        return listing(self._path, agent, states=states)
 
     def _document(self, row: Sequence[object]) -> dict[str, object]:
         stamp, record = event_of(row)

@@ -6,6 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
+from agentd.store import checkpoints
+
 _DAY_MS: Final = 86_400_000
 EVENTS_CHUNK: Final = 500
 
@@ -41,6 +43,7 @@ def tidy(connection: sqlite3.Connection, bounds: Bounds, wall_ms: int) -> bool:
             " FROM spawns WHERE ended_wall_ms < ? ORDER BY ended_wall_ms LIMIT ?)",
             (wall_ms - SPAWNS_KEPT_MS, SPAWNS_CHUNK),
         ).close()
+        checkpoints.forget_removed(connection, wall_ms)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -66,7 +69,7 @@ def _delete_events(connection: sqlite3.Connection, bounds: Bounds, wall_ms: int)
     if first is None:
         return 0
     until = min(first + EVENTS_CHUNK, last)
-    if used_bytes(connection) > bounds.history_max_bytes:
+    if used_bytes(connection) - checkpoints.used_bytes(connection) > bounds.history_max_bytes:
         found = connection.execute("DELETE FROM events WHERE id < ?", (until,))
     else:
         oldest_ms = wall_ms - bounds.history_days * _DAY_MS

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agentd.config.encodable import utc_text
-from agentd.core.effects import Forget, Journal, Persist
+from agentd.core.effects import Forget, Journal, Persist, PersistBaseline, SaveCheckpoint
 from agentd.core.records import Durable, Record
 
 
@@ -58,7 +58,17 @@ class RequestRow:
     wall_ms: int
 
 
-Row = Persist | Forget | Journal | SpawnIntent | SpawnRow | SpawnEnded | RequestRow
+Row = (
+    Persist
+    | PersistBaseline
+    | Forget
+    | Journal
+    | SaveCheckpoint
+    | SpawnIntent
+    | SpawnRow
+    | SpawnEnded
+    | RequestRow
+)
 
 
 @dataclass(frozen=True, slots=True)

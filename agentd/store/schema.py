@@ -75,6 +75,29 @@ STEPS: Final[tuple[Step, ...]] = (
         "CREATE INDEX requests_by_time ON requests (wall_ms)",
         "CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE checkpoints (
+            id INTEGER PRIMARY KEY,
+            agent TEXT NOT NULL,
+            execution TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            incarnation_id TEXT NOT NULL,
+            wall_ms INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            size_bytes INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            UNIQUE (agent, execution, seq)
+        )""",
+    ),
+    (
+        """CREATE TABLE baselines (
+            agent TEXT PRIMARY KEY,
+            data BLOB NOT NULL,
+            boot_id TEXT NOT NULL,
+            boottime_ms INTEGER NOT NULL,
+            wall_ms INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ),
 )
 
 VERSION: Final = len(STEPS)

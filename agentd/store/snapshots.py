@@ -63,8 +63,17 @@ def carried_over(durable: Durable, written: Moment, now: Moment) -> Durable:
         at_ms = moved(last_exit.at_ms)
         assert at_ms is not None
         last_exit = replace(last_exit, at_ms=at_ms)
+    unfinished = tuple(
+        replace(each, begun_at_ms=moved(each.begun_at_ms) or 0) for each in durable.unfinished
+    )
+    checkpoint = durable.checkpoint
+    if checkpoint is not None:
+        checkpoint = replace(checkpoint, at_ms=moved(checkpoint.at_ms) or 0)
     return replace(
         durable,
+        unfinished=unfinished,
+        checkpoint=checkpoint,
+        paused_at_ms=moved(durable.paused_at_ms),
         spawned_at_ms=moved(durable.spawned_at_ms),
         auto_start_at_ms=moved(durable.auto_start_at_ms),
         cooldown_until_ms=due(durable.cooldown_until_ms),

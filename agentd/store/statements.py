@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from agentd.config.encodable import encodable, plain
-from agentd.core.effects import Forget, Journal, Persist
+from agentd.core.effects import Forget, Journal, Persist, PersistBaseline, SaveCheckpoint
 from agentd.core.records import Durable, Record
+from agentd.store import baselines, checkpoints
 from agentd.store.rows import RequestRow, Row, SpawnEnded, SpawnIntent, SpawnRow, Stamp
 from agentd.store.snapshots import Moment, decode, encode
 
@@ -104,6 +105,11 @@ def _write_state(connection: sqlite3.Connection, row: Row, now: Moment) -> None:
             connection.execute(_AGENT, values)
         case Forget(agent=agent):
             connection.execute("DELETE FROM agents WHERE name = ?", (agent,))
+            baselines.forget(connection, agent)
+        case PersistBaseline():
+            baselines.save(connection, row, now)
+        case SaveCheckpoint():
+            checkpoints.save(connection, row, now.wall_ms)
         case SpawnIntent():
             values = (row.agent, row.incarnation, row.incarnation_id, row.reason, now.wall_ms)
             connection.execute(_INTENT, values)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from agentd.core.effects import Persist
-from agentd.core.records import Record
+from agentd.core.records import Baseline, Record
 from agentd.store.backlog import Backlog
 from agentd.store.ballast import Ballast
+from agentd.store.checkpoints import Checkpoint, Recalled
 from agentd.store.committer import Committer
 from agentd.store.directory import DirectoryRefused, check_directory
 from agentd.store.mark import Mark
@@ -147,6 +148,10 @@ class Store:
         """Return every agent, its times carried over into this boot as of the opening."""
         return {} if self._holds_nothing else self.reader.agents(self._now)[0]
 
+    def baselines(self) -> dict[str, Baseline]:
+        """Return what each agent's work usually costs, in time of this boot as of the opening."""
+        return {} if self._holds_nothing else self.reader.baselines(self._now)
+
     def spawns(self) -> dict[str, SpawnRow]:
         return {} if self._holds_nothing else self.reader.spawns()
 
@@ -170,6 +175,14 @@ class Store:
         return self.reader.events(
             after=after, limit=limit, agents=agents, types=types, since_ms=since_ms
         )
+
+    def recall(self, agent: str, execution: str) -> Recalled:
+        """Return the last whole checkpoint of an execution; raises sqlite3.Error."""
+        return Recalled(None) if self._holds_nothing else self.reader.recall(agent, execution)
+
+    def checkpoints(self, agent: str, *, states: bool) -> list[Checkpoint]:
+        """Return all checkpoints kept of an agent, the newest first; raises sqlite3.Error."""
+        return [] if self._holds_nothing else self.reader.checkpoints(agent, states=states)
 
     def last_event_id(self) -> int:
         return self.reader.last_event_id()

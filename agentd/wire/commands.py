@@ -85,6 +85,13 @@ class LogsArgs(SelectArgs):
     offsets: Offsets | None = msgspec.field(name="from", default=None)
 
 
+class CheckpointsArgs(SelectArgs):
+    """`checkpoints`: with `state` what one agent has kept, the last or number `seq`."""
+
+    state: bool | None = None
+    seq: Integer | None = None
+
+
 class ReloadArgs(Struct):
     """`reload`: `dry_run` shows the plan and does nothing."""
 
@@ -149,8 +156,8 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = {
     "report": _later("viewer"),
     "logs": _read(LogsArgs, role="operator"),  # they hold whatever an agent prints, secrets too
     "alerts": _later("operator"),
-    "checkpoints": _later("operator"),
-    "breakers": _later("viewer"),
+    "checkpoints": _read(CheckpointsArgs, role="operator"),  # states hold secrets
+    "breakers": _read(),
     "reload": _write(ReloadArgs),
     "daemon": _read(DaemonArgs),  # `reexec` is a write: see `needs`
     "shutdown": _write(ShutdownArgs),

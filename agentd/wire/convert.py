@@ -5,25 +5,46 @@ from typing import Final
 
 import msgspec
 
-from agentd.core.lines import Call, Heartbeat, Hello, Request, Status, Step, Usage
+from agentd.core.lines import (
+    ActionBegun,
+    ActionDone,
+    BreakerAsk,
+    BreakerReport,
+    Call,
+    CheckpointGet,
+    CheckpointPut,
+    Heartbeat,
+    Hello,
+    Status,
+    Step,
+    Usage,
+)
 from agentd.wire.shapes import (
+    BreakerAskShape,
+    BreakerShape,
     CallShape,
+    CheckpointGetShape,
+    CheckpointPutShape,
+    DoneShape,
     HeartbeatShape,
     HelloShape,
+    IntentShape,
     ProgressShape,
-    Said,
     StepShape,
     UsageShape,
 )
 
 MICROS: Final = 1_000_000
+PICOS: Final = 1_000_000_000_000
+
+# Below this cost a micro-dollar matters, and what is less than one is kept.
+SMALL_USD: Final = 0.001
 _STATUS: Final[Mapping[str | None, Status | None]] = {
     **{status.value: status for status in Status},
     "ok": Status.WORKING,
     "shutting_down": Status.DRAINING,
     None: None,
 }
-_OF_THE_ENVELOPE: Final = frozenset(Said.__struct_fields__)
 
 
 def heartbeat(said: HeartbeatShape) -> Heartbeat:
@@ -47,6 +68,8 @@ def heartbeat(said: HeartbeatShape) -> Heartbeat:
         said.goal,
         progress if type(progress) is not ProgressShape else None,  # type: ignore[arg-type]
     )
+    if cost is not None and cost < SMALL_USD:
+        beat.cost_micros, beat.cost_rest_picos = divmod(round(cost * PICOS), MICROS)
     if said.success is not None:
         beat.successes += said.success
         beat.failures += not said.success
@@ -91,6 +114,7 @@ def hello(said: HelloShape) -> Hello:
 
 def call(said: CallShape) -> Call:
     """Make the core's call."""
+    micros, rest_picos = _cost(said.cost_usd)
     return Call(
         call=said.call,
         start=said.phase == "start",
@@ -102,9 +126,19 @@ def call(said: CallShape) -> Call:
         ok=said.ok,
         took_ms=said.ms,
         usage=usage(said.usage),
-        cost_micros=None if said.cost_usd is None else round(said.cost_usd * MICROS),
+        cost_micros=micros,
         error=said.error,
+        cost_rest_picos=rest_picos,
     )
+
+
+def _cost(cost_usd: float | None) -> tuple[int | None, int]:
+    """Return micro-dollars, and of a small cost also what is less than one, in millionths."""
+    if cost_usd is None:
+        return None, 0
+    if cost_usd >= SMALL_USD:
+        return round(cost_usd * MICROS), 0
+    return divmod(round(cost_usd * PICOS), MICROS)
 
 
 def step(said: StepShape) -> Step:
@@ -128,15 +162,38 @@ def step(said: StepShape) -> Step:
     )
 
 
-def request(said: Said) -> Request:
-    """Make a request of its own fields, the envelope left out; raw JSON stays bytes."""
-    fields: dict[str, object] = {}
-    for name in said.__struct_fields__:
-        if name not in _OF_THE_ENVELOPE:
-            value = getattr(said, name)
-            fields[name] = bytes(value) or None if isinstance(value, msgspec.Raw) else value
-    line_id = None if said.id is None else str(said.id)
-    return Request(said.type or "", line_id, fields)
+def intent(said: IntentShape) -> ActionBegun:
+    """Make the core's begun action; one that doesn't say so is not safe to be made twice."""
+    return ActionBegun(said.key, said.action, bool(said.idempotent), _json(said.detail))
+
+
+def done(said: DoneShape) -> ActionDone:
+    """Make the core's end of an action; it went well unless it says otherwise."""
+    return ActionDone(said.key, ok=said.ok is not False)
+
+
+def checkpoint_put(said: CheckpointPutShape) -> CheckpointPut:
+    """Make the core's checkpoint; its state stays JSON."""
+    return CheckpointPut(_json(said.state))
+
+
+def checkpoint_get(_said: CheckpointGetShape) -> CheckpointGet:
+    """Make the core's question for a checkpoint."""
+    return CheckpointGet()
+
+
+def breaker_report(said: BreakerShape) -> BreakerReport:
+    """Make the core's report on a shared dependency."""
+    return BreakerReport(said.name, said.ok, said.attempt or 1, said.error)
+
+
+def breaker_ask(said: BreakerAskShape) -> BreakerAsk:
+    """Make the core's question about a shared dependency."""
+    return BreakerAsk(said.name)
+
+
+def _json(raw: msgspec.Raw) -> str:
+    return bytes(raw).decode()
 
 
 def _number(value: float) -> str:

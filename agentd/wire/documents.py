@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from agentd.config.encodable import utc_text
-from agentd.core import liveness
+from agentd.core import beating, budgets, liveness
 from agentd.core.agent import Agent, local_dependencies
 from agentd.core.dependencies import blockers
+from agentd.core.records import Action, Durable, Mark
 from agentd.core.states import Health, Intent, State
 from agentd.core.telemetry import Telemetry
 
@@ -58,6 +59,7 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
         "silence_s": _seconds(liveness.silence_ms(agent, now_ms)),
         "expected_silence_s": _seconds(liveness.expected_silence_ms(agent, now_ms)),
         "heartbeats": durable.heartbeats,
+        "no_progress": beating.evidence(agent, now_ms) or None,
         **_work(agent.telemetry),
         "rss_bytes": memory.rss_bytes if agent.has_process else None,
         "memory_limit_bytes": int(agent.config.memory.limit_bytes) or None,
@@ -65,14 +67,16 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
         "cpu_percent": memory.cpu_percent if agent.has_process else None,
         "processes": memory.processes if agent.has_process else None,
         "tokens": _tokens(agent, now_ms),
-        "cost_usd": _cost(agent),
+        "cost_usd": _cost(agent.durable),
         "tasks": _tasks(agent),
-        "budgets": [],
+        "budgets": _budgets(agent, wall_ms),
         "depends_on": list(agent.config.depends_on),
         "blocked_by": _blocked_by(agent, fleet),
-        "unfinished_actions": 0,
+        "unfinished_actions": len(durable.unfinished),
+        "unfinished": [_action(each, now_ms) for each in durable.unfinished],
         "open_incident": None,
         "held": durable.held,
+        "held_why": durable.held_why or None,
         "parked_s": _left_s(durable.parked_until_ms, now_ms),
         "open_call": _open_call(agent, now_ms),
         "tags": list(agent.config.tags),
@@ -80,11 +84,7 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
         "external": agent.config.external,
         "intent_by": durable.intent_by or None,
         "intent_reason": durable.intent_reason or None,
-        "thresholds_s": {
-            "interval": agent.config.heartbeat.interval_ms / 1000,
-            "degraded": agent.config.heartbeat.degraded_after_ms / 1000,
-            "unreachable": agent.config.heartbeat.unreachable_after_ms / 1000,
-        },
+        "thresholds_s": _thresholds(agent),
         "dropped_lines": agent.telemetry.dropped,
         "transitions": [
             {
@@ -94,6 +94,24 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
             }
             for change in agent.transitions
         ],
+    }
+
+
+def _action(action: Action, now_ms: int) -> Document:
+    return {
+        "key": action.key,
+        "action": action.action,
+        "idempotent": action.idempotent,
+        "age_s": _seconds(max(0, now_ms - action.begun_at_ms)),
+    }
+
+
+def _thresholds(agent: Agent) -> Document:
+    beat = agent.config.heartbeat
+    return {
+        "interval": beat.interval_ms / 1000,
+        "degraded": beat.degraded_after_ms / 1000,
+        "unreachable": beat.unreachable_after_ms / 1000,
     }
 
 
@@ -142,22 +160,57 @@ def _work(telemetry: Telemetry) -> Document:
 
 
 def _tokens(agent: Agent, now_ms: int) -> Document:
-    telemetry = agent.telemetry
+    spending = agent.spending
     return {
         "total": agent.durable.tokens,
-        "last_cycle": telemetry.cycle_tokens,
-        "baseline": telemetry.baseline_tokens(),
-        "per_minute": telemetry.tokens_per_minute(now_ms),
+        "last_cycle": spending.cycle_tokens,
+        "baseline": spending.spikes.baseline_tokens(),
+        "per_minute": spending.runaways.rate_tokens(now_ms),
     }
 
 
-def _cost(agent: Agent) -> Document:
-    known = agent.durable.cost_known
+def _cost(durable: Durable) -> Document:
+    """What its run and its day have cost; null where nothing of it is known."""
+    marks = [durable.run] if durable.day is None else [durable.run, durable.day]
+    untold = durable.cycle_unpriced or any(durable.unpriced > mark.unpriced for mark in marks)
     return {
-        "run": round(agent.durable.cost_micros / 1e6, 6) if known else None,
-        "day": None,
-        "known": known,
+        "run": _spent_usd(durable, durable.run),
+        "day": _spent_usd(durable, durable.day) if durable.day is not None else None,
+        "known": bool(durable.priced) and not untold,
     }
+
+
+def _spent_usd(durable: Durable, mark: Mark) -> float | None:
+    """Dollars spent since `mark`; None where cost was never told, or none of what was spent."""
+    told = durable.priced > mark.priced
+    untold = durable.unpriced > mark.unpriced or durable.cycle_unpriced > 0
+    if not durable.priced or (untold and not told):
+        return None
+    return round((durable.cost_micros - mark.micros) / 1e6, 6)
+
+
+def _budgets(agent: Agent, wall_ms: int) -> list[Document]:
+    """Its budgets, with what is spent of each in its running period; null: nobody knows."""
+    durable, documents = agent.durable, []
+    for limit in budgets.standing(agent):
+        used: float | None = budgets.used(durable, limit)
+        amount: float = limit.amount
+        if limit.in_dollars:
+            known = budgets.is_known(durable, limit)
+            used = round(used / 1e6, 6) if used is not None and known else None
+            amount = round(amount / 1e6, 6)
+        ends_ms = budgets.mark_of(durable, limit.period).ends_ms
+        documents.append(
+            {
+                "name": limit.name,
+                "limit": amount,
+                "used": used,
+                "exceeded": limit.name in durable.budgets_exceeded,
+                "overridden": limit.name in durable.budgets_overridden,
+                "period_ends_s": _left_s(ends_ms, wall_ms) if ends_ms is not None else None,
+            }
+        )
+    return documents
 
 
 def _tasks(agent: Agent) -> Document:

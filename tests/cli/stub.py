@@ -172,3 +172,18 @@ class Stub:
     def commands(self) -> list[str]:
         """The commands it was asked, pings left out."""
         return [one["cmd"] for one in self.asked if one.get("cmd") not in {None, "ping"}]
+
+
+BREAKER: Document = {
+    "name": "openai",
+    "state": "open",
+    "failures": 5,
+    "window_s": 60.0,
+    "opened": "2026-11-21T08:00:00.000Z",
+    "retry_in_s": 41.2,
+    "first_attempts": 20,
+    "retries": 4,
+    "agents": ["crawler", "order-processor"],
+    "last_error": "429",
+    "configured": True,
+}

@@ -13,7 +13,7 @@ from agentd.cli.commands.heartbeat import STATUSES
 from agentd.cli.invocation import Invocation
 from agentd.cli.lazy import LazyGroup
 from agentd.wire.shapes import StatusWord
-from tests.cli.stub import Answer, Document, HangUp, Stub, agent, event, status
+from tests.cli.stub import BREAKER, Answer, Document, HangUp, Stub, agent, event, status
 
 Serve = Callable[[dict[str, Answer]], Stub]
 Ctl = Callable[..., tuple[int, str, str]]
@@ -24,6 +24,37 @@ WAITED = {"agents": [{"name": "a", "state": "running", "health": "healthy", "met
 ANSWERS: dict[str, Answer] = {
     "version": {"version": "0.1.0"},
     "status": status(agent("a", intent="paused", state="paused")),
+    "checkpoints": {
+        "agents": [
+            {
+                "name": "a",
+                "execution": "e1",
+                "unfinished": [
+                    {
+                        "key": "refund:1",
+                        "action": "stripe.refund",
+                        "idempotent": False,
+                        "at": "2026-11-21T08:00:00.123Z",
+                        "age_s": 60.0,
+                        "incarnation": "i1",
+                        "cut_off": True,
+                        "accepted": False,
+                    }
+                ],
+                "checkpoints": [
+                    {
+                        "seq": 7,
+                        "time": "2026-11-21T08:00:00.123Z",
+                        "execution": "e1",
+                        "incarnation": "i1",
+                        "bytes": 1228,
+                        "current": True,
+                    }
+                ],
+                "state": {"n": 1},
+            }
+        ]
+    },
     "show": {"agents": {"a": {"command": {"value": ["x"], "origin": "a.toml:1"}}}},
     "events": lambda request, _send: {
         "events": [event(1)] if (request["args"]["after"] or 0) < 1 else [],
@@ -39,6 +70,7 @@ ANSWERS: dict[str, Answer] = {
         ["start", "stop", "restart", "kill", "pause", "resume", "hold", "unhold", "reset"], WRITTEN
     ),
     "signal": WRITTEN,
+    "breakers": {"breakers": [BREAKER]},
 }
 LINES = {
     "status": ["status"],
@@ -57,6 +89,8 @@ LINES = {
     "logs": ["logs", "a"],
     "events": ["events"],
     "show": ["show", "a"],
+    "checkpoints": ["checkpoints"],
+    "checkpoints --state": ["checkpoints", "a", "--state"],
     "reload": ["reload"],
     "wait": ["wait", "a", "--for", "healthy"],
     "is-active": ["is-active", "a"],
@@ -64,6 +98,7 @@ LINES = {
     "is-failed": ["is-failed", "a"],
     "heartbeat": ["heartbeat", "--tokens", "9"],
     "top": ["top"],
+    "breakers": ["breakers"],
     "daemon": ["daemon"],
     "daemon reexec": ["daemon", "reexec"],
     "ping": ["ping"],

@@ -87,12 +87,12 @@ def test_status_of_no_agents() -> None:
 def test_top_as_text_has_the_largest_first() -> None:
     document = status(NEVER_HEARD_OF, agent("order-processor"))
     assert plain(top_table(document)) == (
-        "AGENT            STATE     HEALTH       CPU%  MEMORY  LIMIT  TOKENS/MIN   COST  BEAT"
-        "  TASK/STEP\n"
-        "order-processor  running   healthy       1.2    100M   512M       1,700  $1.40  3.2s"
-        "  ticket-918/17\n"
-        "shell-script     cooldown  unreachable     -       -      -           -      -     -"
-        "  -\n"
+        "AGENT            STATE     HEALTH       CPU%  MEMORY  LIMIT  TOKENS/MIN   COST"
+        "  BUDGET            BEAT      OK    P95  DONE  TASK/STEP      TOOL/CALL\n"
+        "order-processor  running   healthy       1.2    100M   512M       1,700  $1.40"
+        "  28 % usd_per_day  3.2s  95.2 %  410ms  30 %  ticket-918/17  web_search\n"
+        "shell-script     cooldown  unreachable     -       -      -           -      -"
+        "  -                    -       -      -     -  -              -\n"
         "1 healthy, 1 unreachable"
     )
 

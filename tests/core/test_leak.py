@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.core.detectors.leak import LEAK, SUSPECT, Finding, LeakDetector
+from agentd.core.detectors.finding import Finding
+from agentd.core.detectors.leak import LEAK, SUSPECT, LeakDetector
 from agentd.core.detectors.trend import trend_of
 
 MIB = 1 << 20

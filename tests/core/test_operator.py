@@ -3,11 +3,12 @@
 import pytest
 
 from agentd.config.agent import RestartConfig
+from agentd.config.schema import Config
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core import liveness
 from agentd.core.lines import Heartbeat, Status
-from agentd.core.states import Health, Intent, State
+from agentd.core.states import Health, Intent, State, StopReason
 from tests.core.fleet import Fleet, config, kinds, running
 
 MINUTE_MS = 60_000
@@ -196,3 +197,79 @@ def test_a_restart_by_hand_of_a_held_agent_is_made() -> None:
     fleet.ask("restart", "a")
     fleet.end("a", 2_000, signal=15)
     assert fleet.starts_of("a") == [0, 2_000]
+
+
+@pytest.mark.parametrize(("name", "number"), [("SIGTERM", 15), ("SIGKILL", 9), ("SIGPROF", 27)])
+def test_a_signal_by_hand_that_ends_an_agent_is_told_as_such_and_pages_nobody(
+    name: str, number: int
+) -> None:
+    fleet = running()
+    fleet.ask("signal", "a", at_ms=2_000, signal=name)
+    fleet.end("a", 2_100, signal=number)
+    last = fleet["a"].durable.last_exit
+    assert last is not None
+    told = f"signal {number} ({name}), sent by `agentctl signal` of ada 100ms before"
+    assert (last.reason, last.evidence) == (StopReason.CRASHED, told)
+    assert fleet["a"].durable.failures == 1, "the restart policy applies"
+    fleet.ask("signal", "a", at_ms=3_000, signal=name)
+    fleet.end("a", 3_100, signal=number)
+    assert fleet.state_of("a") is State.COOLDOWN
+    fleet.pass_time(302_100)
+    assert fleet.starts_of("a") == [0, 2_100, 302_100]
+    assert _alerts(fleet) == []
+
+
+def test_another_signal_than_the_one_that_was_sent_by_hand_is_a_crash_like_any() -> None:
+    fleet = running()
+    fleet.ask("signal", "a", at_ms=2_000, signal="SIGHUP")
+    fleet.end("a", 2_100, signal=9)
+    last = fleet["a"].durable.last_exit
+    assert last is not None
+    assert last.evidence == "signal 9 (SIGKILL), sender unknown, no OOM evidence"
+    assert _alerts(fleet)
+    # The next incarnation was sent nothing.
+    fleet.beat("a", 2_500)
+    fleet.end("a", 3_000, signal=1)
+    last = fleet["a"].durable.last_exit
+    assert last is not None
+    assert last.evidence == "signal 1 (SIGHUP)"
+
+
+def _alerts(fleet: Fleet) -> list[str]:
+    return [effect.record.event for _, effect in fleet.effects if isinstance(effect, do.Alert)]
+
+
+def test_a_held_agent_that_runs_goes_on_with_a_new_config() -> None:
+    fleet = running()
+    fleet.ask("hold", "a")
+    _reconfigure(fleet, 2_000)
+    fleet.end("a", 2_100, signal=15)
+    assert fleet.starts_of("a") == [0, 2_100]
+    fleet.end("a", 3_000, code=1)
+    fleet.pass_time(1_000_000)
+    assert fleet.starts_of("a") == [0, 2_100], "after a failure it is held still"
+
+
+def test_a_paused_agent_whose_command_changed_is_resumed_with_the_new_one() -> None:
+    fleet = running()
+    fleet.ask("pause", "a", at_ms=2_000)
+    _reconfigure(fleet, 3_000)
+    assert fleet.state_of("a") is State.PAUSED
+    assert fleet.effects[-1] != (3_000, do.Thaw("a", 1))
+    reply = fleet.ask("resume", "a", at_ms=4_000)
+    assert "restarts: what is executed changed while it was paused" in str(reply.result)
+    fleet.end("a", 4_100, signal=15)
+    last = fleet["a"].durable.last_exit
+    assert last is not None
+    assert last.reason is StopReason.CONFIG_CHANGED
+    assert fleet.starts_of("a") == [0, 4_100]
+    assert fleet["a"].durable.failures == 0
+    # Once: the next pause ends where it began.
+    fleet.beat("a", 5_000)
+    fleet.ask("pause", "a", at_ms=6_000)
+    assert "goes on where it stood" in str(fleet.ask("resume", "a", at_ms=7_000).result)
+
+
+def _reconfigure(fleet: Fleet, at_ms: int) -> None:
+    agents = {"a": config(environment={"NEW": "1"})}
+    fleet.tell(ev.Configured(Config(agents=agents), restart=frozenset({"a"})), at_ms)

@@ -18,16 +18,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentd.config.schema import DaemonConfig
-from agentd.core.lines import Line
+from agentd.core.lines import Line, Question
 from agentd.daemon import procfs
 from agentd.daemon.exchange import Exchange
 from agentd.daemon.hall import Hall
 from agentd.daemon.listener import Listener
 from agentd.daemon.peers import Access
+from agentd.daemon.questions import Speaker
 from agentd.daemon.refusals import Refusal
 from agentd.daemon.registry import Incarnation, Registry
 from agentd.daemon.sockets import SocketServer
 from agentd.wire import replies
+from agentd.wire.limits import LineId
 
 WAIT_S = 10.0
 # Connects when it is first told something, sends that, and says what comes back.
@@ -56,7 +58,7 @@ class Recorder:
     def __init__(self) -> None:
         self.lines_of: dict[tuple[str, int], list[Line]] = {}
         self.batches: list[int] = []
-        self.dropped_lines: list[tuple[str, int, int, int, int]] = []
+        self.dropped_lines: list[tuple[str, int, int, list[Line]]] = []
         self.commands: list[Exchange] = []
         self.gone: list[Exchange] = []
         self.refusals: list[Refusal] = []
@@ -69,10 +71,14 @@ class Recorder:
         if self.fails:
             raise RuntimeError("a bug of ours")
 
-    def dropped(
-        self, agent: str, incarnation: int, count: int, tokens: int, cost_micros: int
+    def asked(
+        self, agent: str, incarnation: int, line: Question, line_id: LineId | None, speaker: Speaker
     ) -> None:
-        self.dropped_lines.append((agent, incarnation, count, tokens, cost_micros))
+        self.lines_of.setdefault((agent, incarnation), []).append(line)
+        speaker.send(replies.ok(line_id, {"asked": type(line).__name__}))
+
+    def dropped(self, agent: str, incarnation: int, count: int, spent: list[Line]) -> None:
+        self.dropped_lines.append((agent, incarnation, count, spent))
 
     def command(self, exchange: Exchange) -> None:
         self.commands.append(exchange)

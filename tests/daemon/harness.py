@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -36,6 +37,8 @@ HAND_OVER = (
     "os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[2:])"
 )
 WAIT_S = 15.0
+# Whether the kernel tells how a process ended when its parent, not ours to ask, has reaped it.
+KERNEL_REMEMBERS = tuple(map(int, platform.release().split(".")[:2])) >= (6, 15)
 
 # Thresholds scaled down, so that a test takes a second where life takes minutes.
 DEFAULTS = """

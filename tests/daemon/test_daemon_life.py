@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.daemon.harness import PROGRAMS, PYTHON, Daemon, Refused, alive
+from tests.stopwatch import Stopwatch
 
 
 def test_an_agent_is_started_heard_and_shown(daemon: Daemon) -> None:
@@ -57,7 +58,9 @@ def test_restart_by_hand_is_no_failure(daemon: Daemon) -> None:
     daemon.start()
     before = daemon.until_state("one", "running")["pid"]
     daemon.ask("restart", select=["one"], reason="deploy")
-    shown = daemon.until("one", lambda s: s["state"] == "running" and s["pid"] != before)
+    shown = daemon.until(
+        "one", lambda s: s["state"] == "running" and s["pid"] not in (None, before)
+    )
     assert (shown["failures"], shown["last_exit"]["reason"]) == (0, "USER_RESTARTED")
 
 
@@ -66,7 +69,7 @@ def test_a_crash_is_restarted_at_once_and_only_the_second_waits(daemon: Daemon) 
     daemon.start()
     first = daemon.until_state("one", "running")["pid"]
     os.kill(first, signal.SIGKILL)
-    shown = daemon.until("one", lambda s: s["state"] == "running" and s["pid"] != first)
+    shown = daemon.until("one", lambda s: s["state"] == "running" and s["pid"] not in (None, first))
     assert shown["last_exit"]["signal"] == signal.SIGKILL
     assert shown["last_exit"]["reason"] == "CRASHED"
     os.kill(shown["pid"], signal.SIGKILL)
@@ -171,7 +174,7 @@ def test_k5_the_same_request_id_is_answered_alike_and_run_once(daemon: Daemon) -
     before = daemon.until_state("one", "running")["pid"]
     with daemon.connect() as channel:
         first = daemon.ask_on(channel, "restart", request="r1", select=["one"])
-    daemon.until("one", lambda s: s["state"] == "running" and s["pid"] != before)
+    daemon.until("one", lambda s: s["state"] == "running" and s["pid"] not in (None, before))
     with daemon.connect() as channel:
         again = daemon.ask_on(channel, "restart", request="r1", select=["one"])
         with pytest.raises(Refused, match="conflict"):
@@ -232,11 +235,13 @@ def test_a_validate_command_that_refuses_is_a_failure_and_nothing_starts(daemon:
 def test_a_validate_command_that_hangs_is_ended_with_all_it_began(daemon: Daemon) -> None:
     hangs = '["sh", "-c", "sleep 100 & sleep 100"]'
     daemon.sleeper("one", f'[restart]\nvalidate = {hangs}\nvalidate_timeout = "300ms"')
+    watch = Stopwatch()
     daemon.start()
     os.kill(daemon.until_state("one", "running")["pid"], signal.SIGKILL)
     shown = daemon.until("one", lambda s: s["reason"] == "STATE_INVALID")
     assert "took longer than 0.3 s" in shown["evidence"]
-    assert daemon.ask("daemon")["daemon"]["loop_lag_ms_max"] < 250
+    lag_ms_max = 250 + 1000 * watch.starved_s
+    assert daemon.ask("daemon")["daemon"]["loop_lag_ms_max"] < lag_ms_max
 
 
 def test_an_escalation_runs_its_command_with_the_incident_on_stdin(daemon: Daemon) -> None:

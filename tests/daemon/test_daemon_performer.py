@@ -8,7 +8,9 @@ from agentd.core.effects import (
     Exit,
     Journal,
     Persist,
+    Recall,
     Reply,
+    SaveCheckpoint,
     Signal,
     Spawn,
 )
@@ -57,7 +59,7 @@ class Script:
     def note(self, effect: object) -> None:
         self.told.append(effect)
 
-    spawn = signal = kill_tree = freeze = thaw = validate = run = control = note
+    spawn = signal = kill_tree = freeze = thaw = validate = run = control = recall = note
 
 
 def test_a_signal_waits_for_the_intent_that_causes_it() -> None:
@@ -148,3 +150,15 @@ def test_a_deed_that_fails_does_not_take_the_next_along() -> None:
     script.signal = broken  # type: ignore[method-assign]
     script.performer.perform(TICK, [SIGNAL, SPAWN])
     assert script.told == [SPAWN]
+
+
+def test_a_question_for_a_state_waits_until_the_state_before_it_is_durable() -> None:
+    script = Script()
+    save = SaveCheckpoint("a", "e1", 1, "i1", "{}")
+    recall = Recall("agent-2", "a", "e1", ())
+    script.performer.perform(TICK, [PERSIST, save, Reply("agent-1", {})])
+    script.performer.perform(TICK, [recall])
+    assert script.batches[0].rows == (PERSIST, save)
+    assert script.told == []
+    script.durable()
+    assert script.told == [("agent-1", ""), recall]

@@ -247,3 +247,12 @@ def test_a_pattern_that_never_ends_is_given_up_and_stops_nobody_else() -> None:
             asked.result()
     assert rounds > 1_000, "the interpreter was not held"
     assert wanted._process.returncode is not None, "its process is gone"
+
+
+def test_whoever_follows_never_waits_for_a_trim(desk: LogDesk) -> None:
+    os.write(desk.child(), b"one\n")
+    log = desk.log()
+    assert log.may_have_more(0)
+    assert not log.may_have_more(4)
+    with log._lock:
+        assert log.may_have_more(4), "a thread will find out"

@@ -18,6 +18,7 @@ from agentd.daemon.loggrep import matcher
 from agentd.daemon.logs import LogFile, LogRefused
 from agentd.daemon.logtrim import NotSupported
 from tests.daemon.log_desk import PLACES, LogDesk, numbered, numbers, places
+from tests.stopwatch import Stopwatch
 
 WRITER = """
 import os, sys
@@ -44,15 +45,17 @@ def test_f1_disk_stays_bounded_under_a_fast_writer_that_is_never_held_up(desk: L
     most, samples = 0, 0
     desk.logs.start()
     with subprocess.Popen([sys.executable, "-c", WRITER, "2", str(400 << 20)], stdout=fd) as agent:
-        begun_s, before_s = time.monotonic(), time.process_time()
+        watch, before_s = Stopwatch(), time.process_time()
         while agent.poll() is None:
             most, samples = max(most, desk.disk_bytes()), samples + 1
             with contextlib.suppress(subprocess.TimeoutExpired):
                 agent.wait(0.02)
-        took_s, used_s = time.monotonic() - begun_s, time.process_time() - before_s
+        took_s, used_s = watch.wall_s, time.process_time() - before_s
     written = desk.log().end()
     assert samples > 3
-    assert most <= bound + written / max(took_s, 0.1) + (1 << 20), "the bound and a second's output"
+    # The bound and a second's output; more only for as long as somebody waited for a core.
+    late_s = 1 + watch.starved_s
+    assert most <= bound + late_s * written / max(took_s, 0.1) + (1 << 20)
     assert used_s < took_s / 2
     assert desk.reader().last(1) == ["end"]
     desk.logs.check()

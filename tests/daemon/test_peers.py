@@ -197,7 +197,7 @@ def test_a_tree_deeper_than_any_honest_one_is_a_doubt() -> None:
 
 
 def test_d14_a_process_named_like_a_stat_line_is_read_right() -> None:
-    fields = b"S 7 8 9 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 12345 0 0"
+    fields = b"S 7 8 9 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 12345" + b" 0" * 30
     stat = parse_stat(b"42 (a) R 1 2) " + fields + b"\n")
     assert (stat.comm, stat.ppid, stat.start_time) == ("a) R 1 2", 7, 12345)
 

@@ -7,12 +7,21 @@ import resource
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
-from agentd.daemon import procfs
-from tests.daemon.process_bench import PYTHON, Bench, bench, config, limits_of, open_files
+from agentd.daemon import pidfds, procfs
+from tests.daemon.process_bench import (
+    PYTHON,
+    Bench,
+    bench,
+    carriers,
+    config,
+    limits_of,
+    open_files,
+)
 
 __all__ = ["bench"]
 
@@ -162,6 +171,27 @@ async def test_limits_of_another_users_child_are_set_though_they_are_not_ours_to
     assert told["Max stack size"] == [str(4 << 20)] * 2
     assert told["Max core file size"] == ["0", "0"]
     assert os.getpriority(os.PRIO_PROCESS, prepared.pid) == 3
+
+
+async def test_a_step_after_the_fork_that_fails_leaves_no_child_at_its_gate(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(pidfds, "identify", lambda *_: None)
+        with pytest.raises(AssertionError):
+            await bench.prepare(config("sleep 600"))
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", _no_thread)
+        failed = await bench.fails(config("sleep 600"))
+        assert "can't start new thread" in failed.error
+    assert bench.processes.runs() == []
+    assert carriers(f"{bench.name}-a-1") == []
+    assert bench.processes.strangers() == set()
+    await bench.start(config("sleep 600"), incarnation=2)
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 async def test_descriptors_of_the_daemon_are_back_to_where_they_were(bench: Bench) -> None:

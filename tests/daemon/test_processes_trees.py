@@ -14,7 +14,6 @@ from agentd.core.effects import Freeze, KillTree, Signal, Thaw
 from agentd.core.events import Exited, Froze, KillStuck, SpawnFailed, TreeEmpty
 from agentd.daemon import procfs
 from agentd.daemon.cgroups import CgroupTree, counters
-from agentd.daemon.procfs import parse_stat
 from tests.daemon.process_bench import (
     PYTHON,
     Bench,
@@ -27,6 +26,7 @@ from tests.daemon.process_bench import (
     move_to_group,
     open_files,
 )
+from tests.stopwatch import Stopwatch
 
 __all__ = ["bench", "cgroup_bench"]
 V1 = Path("/sys/fs/cgroup")
@@ -135,10 +135,10 @@ async def test_d1_a_setsid_grandchild_does_not_survive_a_kill(bench: Bench) -> N
     await bench.output("ready")
     incarnation_id = bench.run_of().incarnation_id
     await bench.until(lambda: len(carriers(incarnation_id)) == 3, "three processes")
-    started = bench.loop.time()
+    watch = Stopwatch()
     await bench.kill()
     assert carriers(incarnation_id) == []
-    assert bench.loop.time() - started < 2
+    assert watch.fair_s < 2
 
 
 async def test_d1_empty_is_said_after_the_exit_and_only_of_an_empty_tree(bench: Bench) -> None:
@@ -193,9 +193,9 @@ async def test_d3_a_fork_bomb_under_a_pid_limit_is_killed(bench: Bench) -> None:
         await bench.start(config([*joined, "sh", *bomb]))
         procs = group / "cgroup.procs"
         await bench.until(lambda: len(procs.read_text(encoding="ascii").split()) >= 40, "the bomb")
-        started = bench.loop.time()
+        watch = Stopwatch()
         await bench.kill()
-        assert bench.loop.time() - started < 5
+        assert watch.fair_s < 5
         assert procs.read_text(encoding="ascii") == ""
 
 
@@ -251,8 +251,9 @@ async def test_d9_an_agent_has_stdin_stdout_and_stderr_and_no_other_descriptor(
 ) -> None:
     await bench.start(config("sleep 600"), agent="b")
     prepared = await bench.start(config("sleep 600"))
-    fds = open_files(prepared.pid)
-    assert fds == {"0": "/dev/null", "1": str(bench.log), "2": str(bench.log)}
+    wanted = {"0": "/dev/null", "1": str(bench.log), "2": str(bench.log)}
+    # The dynamic loader has its libraries open for a moment.
+    await bench.until(lambda: open_files(prepared.pid) == wanted, str(wanted))
 
 
 async def test_d14_a_name_with_brackets_fools_nobody(bench: Bench) -> None:
@@ -264,13 +265,6 @@ async def test_d14_a_name_with_brackets_fools_nobody(bench: Bench) -> None:
     assert (stat.comm, stat.ppid, stat.sid) == ("a) R 1 2", os.getpid(), prepared.pid)
     await bench.kill()
     assert not alive(prepared.pid)
-
-
-def test_d14_a_stat_line_is_read_after_its_last_bracket() -> None:
-    line = b"42 (a) R 1 2) S 7 42 42 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 999 0 0"
-    stat = parse_stat(line)
-    assert (stat.comm, stat.state, stat.ppid) == ("a) R 1 2", "S", 7)
-    assert (stat.cpu_ticks, stat.start_time) == (10, 999)
 
 
 async def test_a_frozen_tree_stands_still_and_goes_on_after_the_thaw(bench: Bench) -> None:

@@ -92,6 +92,7 @@ def test_a_started_leader_is_known_by_its_pidfd_even_when_it_has_been_reaped() -
         ears=nothing,
         output=nothing,
         errands=nothing,
+        judges=nothing,
         config_of=lambda _: None,
         manager=nothing,
         socket=Path("/s"),

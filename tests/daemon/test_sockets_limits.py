@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from agentd.daemon import sockets
+from agentd.daemon import conversation, sockets
 from agentd.daemon.followers import FOLLOWERS_MAX
 from agentd.daemon.outbox import BUFFER_BYTES_MAX
 from agentd.daemon.peers import Peer, Role
@@ -162,6 +162,22 @@ async def test_a_follower_that_doesnt_read_is_dropped() -> None:
         assert hallway.recorder.gone == [exchange]
         exchange.send(event)  # nobody is there: nothing happens
         follower.close()
+
+
+async def test_one_connection_waits_for_so_many_answers_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation, "WAITING_MAX", 3)
+    async with Hallway() as hallway:
+        hallway.recorder.answers = False
+        peer = await hallway.connect()
+        for number in range(3):
+            peer.send({"id": number, "cmd": "status"})
+        assert await peer.error({"id": 3, "cmd": "status"}) == "too_busy"
+        hallway.recorder.commands[0].send(replies.ok(0))
+        await peer.receive()
+        peer.send({"id": 4, "cmd": "status"})
+        await until(lambda: len(hallway.recorder.commands) == 4)
 
 
 async def test_one_long_answer_reaches_whoever_reads_it() -> None:

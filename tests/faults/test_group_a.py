@@ -6,10 +6,10 @@ import signal
 import time
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 
 from tests.daemon.harness import PYTHON, RUN, Document, alive
 from tests.faults.guard import INNOCENT, Fleet
+from tests.stopwatch import Stopwatch
 
 NO_BEATS = "[heartbeat]\nrequired = false\n"
 
@@ -36,15 +36,19 @@ def test_a1_an_exit_with_0_is_completed_and_only_always_restarts_it(fleet: Fleet
 
 def test_a2_the_first_restart_comes_at_once_and_the_second_waits_the_cooldown(fleet: Fleet) -> None:
     fleet.shell("three", "echo said; sleep 0.2; exit 3", '[restart]\ncooldown = "3s"')
+    watch = Stopwatch()
     fleet.start()
     shown = fleet.until_state("three", "escalated")
     assert (shown["last_exit"]["reason"], shown["last_exit"]["code"]) == ("EXITED", 3)
     assert shown["failures"] == 3
+    # What is shown may be some ms ahead of what is written.
+    fleet.until_true(lambda: fleet.events("three", "agent.escalated"))
     told = fleet.events("three")
     begun, ended = moments(told, "agent.starting"), moments(told, "agent.exited")
     assert (len(begun), len(ended)) == (3, 3)
-    assert begun[1] - ended[0] < 1.0  # at once
-    assert begun[2] - begun[1] >= 3.0  # start to start
+    assert begun[1] - ended[0] < 1.0 + watch.starved_s  # at once
+    # Start to start; an entry gets its time when it is written down, which may be late.
+    assert begun[2] - begun[1] >= 2.9 - watch.starved_s
     assert [event["event"] for event in told].count("agent.cooldown") == 1
 
 
@@ -134,7 +138,7 @@ def test_a13_fifty_killed_in_one_loop_are_fifty_exact_ends_and_fifty_starts(flee
     before = pids(fleet, names)
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    killed_at = time.monotonic()
+    watch = Stopwatch()
 
     def all_up() -> bool:
         shown = {agent["name"]: agent for agent in fleet.ask("status")["agents"]}
@@ -144,13 +148,13 @@ def test_a13_fifty_killed_in_one_loop_are_fifty_exact_ends_and_fifty_starts(flee
         )
 
     fleet.until_true(all_up)
-    took_s = time.monotonic() - killed_at
+    fair_s = watch.fair_s
     for agent in fleet.ask("status")["agents"]:
         if agent["name"] == INNOCENT:
             continue
         assert (agent["restarts"], agent["failures"]) == (1, 1)
         assert (agent["last_exit"]["signal"], agent["last_exit"]["reason"]) == (9, "CRASHED")
-    assert took_s < 2.0 + starvation_s(fleet), took_s
+    assert fair_s < 2.0
 
 
 def pids(fleet: Fleet, names: list[str]) -> dict[str, int]:
@@ -164,11 +168,6 @@ def pids(fleet: Fleet, names: list[str]) -> dict[str, int]:
 
     fleet.until_true(look)
     return found
-
-
-def starvation_s(fleet: Fleet) -> float:
-    """How long the daemon has waited for a core in its whole life: what others took from it."""
-    return int(Path(f"/proc/{fleet.pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def test_a14_an_end_before_the_first_heartbeat_never_became_ready(fleet: Fleet) -> None:

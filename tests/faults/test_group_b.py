@@ -11,6 +11,7 @@ import pytest
 
 from tests.daemon.harness import Document, alive
 from tests.faults.guard import Fleet, children_of
+from tests.stopwatch import Stopwatch
 
 ONCE = '[restart]\ncooldown = "30s"'
 
@@ -63,10 +64,11 @@ def test_b6_one_that_ignores_sigterm_is_killed_with_its_tree_after_its_grace(fle
     pid = fleet.until("deaf", lambda s: s["heartbeats"] > 2)["pid"]
     tree = [pid, *children_of(pid)]
     assert len(tree) == 3
-    begun = time.monotonic()
+    watch = Stopwatch()
     fleet.ask("stop", select=["deaf"])
     shown = fleet.until_state("deaf", "stopped")
-    assert 1.0 <= time.monotonic() - begun <= 2.0
+    assert watch.wall_s >= 1.0
+    assert watch.fair_s <= 2.0
     assert shown["last_exit"]["signal"] == signal.SIGKILL
     assert shown["last_exit"]["reason"] == "USER_STOPPED"
     assert not [member for member in tree if alive(member)]
@@ -88,10 +90,9 @@ def frozen(pid: int) -> Iterator[None]:
     finally:
         state.write_text("THAWED")
         end = time.monotonic() + 10
-        while (group / "cgroup.procs").read_text() and time.monotonic() < end:
-            Path("/sys/fs/cgroup/freezer/cgroup.procs").write_text(
-                (group / "cgroup.procs").read_text().split()[0]
-            )
+        while (left := (group / "cgroup.procs").read_text().split()) and time.monotonic() < end:
+            with contextlib.suppress(ProcessLookupError):  # it is gone by itself
+                Path("/sys/fs/cgroup/freezer/cgroup.procs").write_text(left[0])
         group.rmdir()
 
 
@@ -112,7 +113,7 @@ def test_b7_a_kill_that_cannot_take_effect_is_told_and_nothing_is_doubled(fleet:
         assert (shown["state"], shown["pid"]) == ("stopping", pid)
         assert len(fleet.events("stone", "agent.starting")) == 1
         assert fleet.copies()["stone"] == 1
-    shown = fleet.until("stone", lambda s: s["state"] == "running" and s["pid"] != pid)
+    shown = fleet.until("stone", lambda s: s["state"] == "running" and s["pid"] not in (None, pid))
     assert not alive(pid)
     assert fleet.copies()["stone"] == 1
 

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import time
 
 import pytest
 
 from tests.daemon.harness import PYTHON, alive
 from tests.faults.guard import PROGRAMS, Fleet, environ_of
+from tests.stopwatch import Stopwatch
 
 SURVIVORS_S_MAX = 2.0
 
@@ -25,11 +25,11 @@ def test_d1_a_tree_of_sessions_is_empty_when_stopped_is_said(fleet: Fleet) -> No
     fleet.start()
     fleet.until_state("family", "running")
     fleet.until_true(lambda: len(members(fleet, "family")) >= 3)
-    begun = time.monotonic()
+    watch = Stopwatch()
     fleet.ask("stop", select=["family"])
     fleet.until_state("family", "stopped")
     assert members(fleet, "family") == []
-    assert time.monotonic() - begun <= SURVIVORS_S_MAX
+    assert watch.fair_s <= SURVIVORS_S_MAX
 
 
 def test_d1_a_restart_begins_only_when_the_old_tree_is_empty(fleet: Fleet) -> None:
@@ -39,7 +39,7 @@ def test_d1_a_restart_begins_only_when_the_old_tree_is_empty(fleet: Fleet) -> No
     fleet.until_true(lambda: len(members(fleet, "family")) >= 2)
     old = members(fleet, "family")
     fleet.ask("restart", select=["family"])
-    fleet.until("family", lambda s: s["state"] == "running" and s["pid"] != first)
+    fleet.until("family", lambda s: s["state"] == "running" and s["pid"] not in (None, first))
     assert not [pid for pid in old if alive(pid)]
     assert fleet.copies()["family"] == 1
 
@@ -49,11 +49,11 @@ def test_d3_a_fork_bomb_under_a_limit_is_contained_and_killed(fleet: Fleet) -> N
     fleet.shell("bomb", script)
     fleet.start()
     fleet.until_true(lambda: len(members(fleet, "bomb")) >= 60)
-    begun = time.monotonic()
+    watch = Stopwatch()
     fleet.ask("kill", select=["bomb"])
     fleet.until("bomb", lambda s: s["pid"] is None)
     assert members(fleet, "bomb") == []
-    assert time.monotonic() - begun <= 5
+    assert watch.fair_s <= 5
 
 
 def test_d7_the_exit_of_one_that_daemonises_is_the_exit(fleet: Fleet) -> None:

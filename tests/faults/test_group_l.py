@@ -43,8 +43,9 @@ try:
     channel.connect({path!r})
 except PermissionError:
     print("EACCES"); sys.exit()
-channel.sendall(b'{{"id":1,"cmd":"status"}}\\n')
-channel.sendall(b'{{"id":2,"cmd":"kill","args":{{"select":["all"]}}}}\\n')
+first = b'{{"id":1,"cmd":"status"}}\\n'
+second = b'{{"id":2,"cmd":"kill","args":{{"select":["all"]}}}}\\n'
+channel.sendall(first + second)  # at once: it is closed after the first
 raw = b""
 try:
     while part := channel.recv(65536):

@@ -14,6 +14,7 @@ import pytest
 
 from tests.daemon.harness import PYTHON, RUN, Document, Refused, alive, read_line
 from tests.faults.guard import INNOCENT, Fleet
+from tests.stopwatch import Stopwatch
 
 AGENTCTL = Path(sys.executable).with_name("agentctl")
 PLAIN = "[heartbeat]\nrequired = false\n"
@@ -23,7 +24,7 @@ def in_cooldown(fleet: Fleet, name: str) -> Document:
     """Kill an agent twice, so that its third start has to wait; return what is shown."""
     first = fleet.until_state(name, "running")["pid"]
     os.kill(first, signal.SIGKILL)
-    second = fleet.until(name, lambda s: s["state"] == "running" and s["pid"] != first)
+    second = fleet.until(name, lambda s: s["state"] == "running" and s["pid"] not in (None, first))
     os.kill(second["pid"], signal.SIGKILL)
     return fleet.until_state(name, "cooldown")
 
@@ -67,15 +68,16 @@ def test_i3_a_cooldown_ends_when_it_would_have_without_the_outage(fleet: Fleet) 
     fleet.sleeper("one", '[restart]\ncooldown = "6s"')
     fleet.start()
     left_s = in_cooldown(fleet, "one")["cooldown_s"]
-    ends = time.monotonic() + left_s
+    watch = Stopwatch()
     fleet.crash()
     time.sleep(1.5)  # the outage itself
     fleet.start()
     shown = fleet.status("one")
     assert shown["state"] == "cooldown"
-    assert abs(time.monotonic() + shown["cooldown_s"] - ends) < 0.3
+    assert abs(watch.wall_s + shown["cooldown_s"] - left_s) < 0.3 + watch.starved_s
     fleet.until_state("one", "running")
-    assert abs(time.monotonic() - ends) < 1.0
+    assert watch.wall_s > left_s - 0.3
+    assert watch.fair_s < left_s + 1.0
 
 
 def test_i3_a_cooldown_that_ended_during_the_outage_is_not_begun_anew(fleet: Fleet) -> None:
@@ -85,9 +87,9 @@ def test_i3_a_cooldown_that_ended_during_the_outage_is_not_begun_anew(fleet: Fle
     fleet.crash()
     time.sleep(2.2)  # the outage itself
     fleet.start()
-    begun = time.monotonic()
+    watch = Stopwatch()
     fleet.until_state("one", "running")
-    assert time.monotonic() - begun < 1.5
+    assert watch.fair_s < 1.5
     assert fleet.status("one")["failures"] == 2
 
 
@@ -175,7 +177,7 @@ def test_j5_j6_only_what_changed_is_touched_and_a_rename_is_two_changes(fleet: F
     assert (plan["added"], plan["removed"]) == (["new"], ["old"])
     assert {name: fleet.status(name)["pid"] for name in before} == before
     fleet.ask("reload")
-    fleet.until("one", lambda s: s["state"] == "running" and s["pid"] != before["one"])
+    fleet.until("one", lambda s: s["state"] == "running" and s["pid"] not in (None, before["one"]))
     fleet.until_state("new", "running")
     assert fleet.status("two")["pid"] == before["two"]
     fleet.until_true(lambda: not alive(before["old"]))
@@ -249,7 +251,9 @@ def test_k5_a_command_whose_sender_died_runs_once_and_is_answered_alike(fleet: F
     line = {"id": "r1", "cmd": "restart", "args": {"select": ["one"]}}
     with fleet.connect() as channel:
         channel.sendall(json.dumps(line).encode() + b"\n")
-    second = fleet.until("one", lambda s: s["state"] == "running" and s["pid"] != first)["pid"]
+    second = fleet.until(
+        "one", lambda s: s["state"] == "running" and s["pid"] not in (None, first)
+    )["pid"]
     answers = []
     for _ in range(2):
         with fleet.connect() as channel:

@@ -2,7 +2,20 @@ import json
 
 import pytest
 
-from agentd.core.lines import Call, Heartbeat, Hello, Request, Status, Step, Usage
+from agentd.core.lines import (
+    ActionBegun,
+    ActionDone,
+    BreakerAsk,
+    BreakerReport,
+    Call,
+    CheckpointGet,
+    CheckpointPut,
+    Heartbeat,
+    Hello,
+    Status,
+    Step,
+    Usage,
+)
 from agentd.wire.limits import COST_STEP_USD_MAX, INTEGER_MAX, STRING_MAX, TOKENS_STEP_MAX
 from agentd.wire.lines import AgentLine, BadLine, CommandLine, decode_line, decode_lines
 
@@ -111,26 +124,17 @@ def test_every_field_of_a_heartbeat_is_understood(
         ({"type": "step", "error": "boom"}, Step(ok=False, error="boom")),
         (
             {"type": "intent", "id": "1", "key": "k", "action": "a", "detail": {"x": 1}},
-            Request(
-                "intent",
-                "1",
-                {"key": "k", "action": "a", "idempotent": None, "detail": b'{"x": 1}'},
-            ),
+            ActionBegun("k", "a", idempotent=False, detail='{"x": 1}'),
         ),
-        ({"type": "done", "key": "k", "ok": True}, Request("done", None, {"key": "k", "ok": True})),
-        (
-            {"type": "checkpoint.put", "id": 2, "state": [1]},
-            Request("checkpoint.put", "2", {"state": b"[1]"}),
-        ),
-        ({"type": "checkpoint.get", "id": "3"}, Request("checkpoint.get", "3", {})),
+        ({"type": "done", "key": "k", "ok": False}, ActionDone("k", ok=False)),
+        ({"type": "done", "key": "k"}, ActionDone("k", ok=True)),
+        ({"type": "checkpoint.put", "id": 2, "state": [1, "é"]}, CheckpointPut('[1, "\\u00e9"]')),
+        ({"type": "checkpoint.get", "id": "3"}, CheckpointGet()),
         (
             {"type": "breaker", "name": "openai", "ok": False, "attempt": 2},
-            Request("breaker", None, {"name": "openai", "ok": False, "attempt": 2, "error": None}),
+            BreakerReport("openai", ok=False, attempt=2),
         ),
-        (
-            {"type": "breaker.ask", "id": "4", "name": "o"},
-            Request("breaker.ask", "4", {"name": "o"}),
-        ),
+        ({"type": "breaker.ask", "id": "4", "name": "o"}, BreakerAsk("o")),
     ],
 )
 def test_the_other_lines_are_understood(fields: dict[str, object], expected: object) -> None:

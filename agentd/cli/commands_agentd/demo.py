@@ -13,10 +13,11 @@ import click
 import tomli_w
 
 _TOUR = """\
-agentd demo: five agents in {home}
-  healthy    answers tickets                shell   a shell script that beats with agentctl
-  crashing   exits with code 3 after 5 s    stuck   hangs in recv after 6 s
-  leaking    leaks two MiB a second
+agentd demo: seven agents in {home}
+  healthy    answers tickets                shell     a shell script that beats with agentctl
+  crashing   exits with code 3 after 5 s    stuck     hangs in recv after 6 s
+  leaking    leaks two MiB a second         looping   asks the same question again and again
+  spending   calls its model, and never comes to an end of it
 
 In a second terminal:
   export AGENTD_SOCKET={socket}
@@ -30,7 +31,7 @@ Ctrl-C ends the fleet and removes the directory.
 
 @click.command
 def command() -> None:
-    """Run a throw-away fleet: healthy, crashing, stuck, leaking, and a shell script."""
+    """Run a throw-away fleet: healthy, crashing, stuck, leaking, looping, spending, a script."""
     demo = Demo(Path(tempfile.mkdtemp(prefix="agentd-demo-")))
     try:
         sys.exit(demo.run())

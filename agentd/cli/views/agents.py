@@ -8,7 +8,9 @@ from agentd.cli.views.words import (
     NOTHING,
     dollars,
     duration,
+    latency,
     number,
+    percent,
     shortened,
     size,
     visible,
@@ -38,8 +40,13 @@ TOP_COLUMNS: Final = (
     ">LIMIT",
     ">TOKENS/MIN",
     ">COST",
+    "BUDGET",
     ">BEAT",
+    ">OK",
+    ">P95",
+    ">DONE",
     "TASK/STEP",
+    "TOOL/CALL",
 )
 HEALTHS: Final = ("healthy", "degraded", "unreachable", "killed", "unknown")
 HEALTH_STYLE: Final = {
@@ -52,6 +59,7 @@ HEALTH_STYLE: Final = {
 STATE_STYLE: Final = {"escalated": "bold red", "cooldown": "yellow", "parked": "yellow"}
 TASK_CHARS_MAX: Final = 40
 CUT: Final = (("TASK/STEP", 10), ("REASON", 16))
+TOP_CUT: Final = (("TASK/STEP", 10), ("TOOL/CALL", 10))
 SPARE: Final = (
     ">COST",
     ">PID",
@@ -62,7 +70,18 @@ SPARE: Final = (
     "TASK/STEP",
     "REASON",
 )
-TOP_SPARE: Final = (">LIMIT", ">COST", ">BEAT", ">TOKENS/MIN", "TASK/STEP")
+TOP_SPARE: Final = (
+    ">LIMIT",
+    ">DONE",
+    ">P95",
+    ">OK",
+    "TOOL/CALL",
+    "BUDGET",
+    ">COST",
+    ">BEAT",
+    ">TOKENS/MIN",
+    "TASK/STEP",
+)
 
 
 def status_table(document: Document) -> Table:
@@ -75,7 +94,7 @@ def top_table(document: Document) -> Table:
     """Lay out what agents use up, the largest first."""
     agents = sorted(document["agents"], key=lambda agent: -(agent.get("rss_bytes") or 0))
     rows = [_top_row(agent) for agent in agents]
-    return Table(TOP_COLUMNS, rows, summary(document), CUT, TOP_SPARE)
+    return Table(TOP_COLUMNS, rows, summary(document), TOP_CUT, TOP_SPARE)
 
 
 def summary(document: Document) -> str:
@@ -100,7 +119,8 @@ def _row(agent: Document) -> tuple[Cell, ...]:
 
 
 def _top_row(agent: Document) -> tuple[Cell, ...]:
-    cpu = agent.get("cpu_percent")
+    cpu, tasks = agent.get("cpu_percent"), agent.get("tasks") or {}
+    p95_ms = (tasks.get("latency_ms") or {}).get("p95")
     return (
         *_who(agent),
         cell(None if cpu is None else f"{cpu:.1f}"),
@@ -108,8 +128,13 @@ def _top_row(agent: Document) -> tuple[Cell, ...]:
         cell(size(agent.get("memory_limit_bytes"))),
         cell(number((agent.get("tokens") or {}).get("per_minute"))),
         cell(cost(agent)),
+        cell(budget(agent)),
         cell(duration(agent.get("silence_s"))),
+        cell(percent(tasks.get("success_rate"))),
+        cell(None if p95_ms is None else latency(p95_ms)),
+        cell(percent(agent.get("progress"))),
         cell(task(agent)),
+        cell(shortened(call(agent) or visible(agent.get("tool") or ""), TASK_CHARS_MAX)),
     )
 
 
@@ -136,10 +161,32 @@ def cost(agent: Document) -> str:
     return dollars(amount, known=bool(spent.get("known")))
 
 
+def budget(agent: Document) -> str:
+    """Write `28 % usd_per_day`: the budget of which the largest share is spent."""
+    shares = [
+        (one["used"] / one["limit"], str(one["name"]))
+        for one in agent.get("budgets") or ()
+        if one.get("used") is not None and one.get("limit")
+    ]
+    if not shares:
+        return NOTHING
+    share, name = max(shares)
+    return f"{percent(share)} {name}"
+
+
 def task(agent: Document) -> str:
     """Write `ticket-918/17`, or what of it there is."""
     parts = [visible(part) for part in (agent.get("task"), agent.get("step")) if part]
     return shortened("/".join(parts), TASK_CHARS_MAX)
+
+
+def call(agent: Document) -> str:
+    """Write the call it waits in, and for how long: `chat openai gpt-x 42s`; empty: in none."""
+    waiting = agent.get("open_call")
+    if not waiting:
+        return ""
+    late = "" if waiting.get("left_s") is not None else ", past its deadline"
+    return f"{visible(waiting.get('label', ''))} {duration(waiting.get('open_s'))}{late}"
 
 
 def why(agent: Document) -> str:

@@ -1,11 +1,13 @@
 """All that the status document (CONTRACT 6.1) knows of one agent, a line a subject."""
 
+import re
 from typing import Any, Final
 
 from agentd.cli.views.agents import cost as cost_of
 from agentd.cli.views.agents import why
 from agentd.cli.views.words import (
     NOTHING,
+    clock,
     dollars,
     duration,
     number,
@@ -17,6 +19,8 @@ from agentd.cli.views.words import (
 
 Document = dict[str, Any]
 INDENT: Final = 13
+UNFINISHED_SHOWN: Final = 3
+STATES_SHOWN: Final = 3
 
 
 def details(agent: Document, width: int | None = None) -> str:
@@ -36,29 +40,50 @@ def details(agent: Document, width: int | None = None) -> str:
 
 def _subjects(agent: Document) -> list[tuple[str, list[str]]]:
     return [
-        ("intent", [str(agent.get("intent", "")), "held" if agent.get("held") else ""]),
+        ("intent", [str(agent.get("intent", "")), _held(agent)]),
         ("reason", [why(agent), str(agent.get("evidence") or "")]),
         ("process", _process(agent)),
         ("execution", [str(agent.get("execution") or "")]),
         ("restarts", [str(agent.get("restarts", "")), _if(agent, "failures", "{} in this row")]),
         ("last exit", _last_exit(agent.get("last_exit"))),
         ("heartbeat", _heartbeat(agent)),
+        ("trouble", [str(agent.get("no_progress") or "")]),
         ("doing", _doing(agent)),
+        ("call", _call(agent)),
         ("memory", _memory(agent)),
         ("tokens", _tokens(agent.get("tokens") or {})),
         ("cost", _cost(agent)),
         ("tasks", _tasks(agent.get("tasks") or {})),
         ("budgets", [_budget(budget) for budget in agent.get("budgets") or ()]),
         ("needs", [str(name) for name in agent.get("depends_on") or ()]),
-        ("unfinished", [_if(agent, "unfinished_actions", "{} external actions")]),
+        ("unfinished", _unfinished(agent)),
         ("incident", [_if(agent, "open_incident", "{} (agentctl incident {})")]),
         ("tags", [str(tag) for tag in agent.get("tags") or ()]),
+        ("states", _states(agent)),
     ]
 
 
 def _if(agent: Document, key: str, text: str) -> str:
     value = agent.get(key)
     return text.replace("{}", str(value)) if value else ""
+
+
+def _held(agent: Document) -> str:
+    why = agent.get("held_why")
+    return f"held, {why}" if why else "held" if agent.get("held") else ""
+
+
+def _unfinished(agent: Document) -> list[str]:
+    actions = agent.get("unfinished") or ()
+    named = [
+        f"{action.get('key')} ({action.get('action')}, "
+        f"{'' if action.get('idempotent') else 'not '}idempotent, "
+        f"{duration(action.get('age_s'))} old)"
+        for action in actions[:UNFINISHED_SHOWN]
+    ]
+    if len(actions) > len(named):
+        named.append(f"{len(actions) - len(named)} more: agentctl checkpoints {agent['name']}")
+    return named or [_if(agent, "unfinished_actions", "{} actions")]
 
 
 def _process(agent: Document) -> list[str]:
@@ -77,11 +102,16 @@ def _last_exit(ended: Document | None) -> list[str]:
     if not ended:
         return []
     code, signal = ended.get("code"), ended.get("signal")
+    evidence = str(ended.get("evidence") or "")
+    how = [
+        "" if code is None else f"exit code {code}",
+        "" if signal is None else f"signal {signal}",
+    ]
     return [
         str(ended.get("reason") or ""),
-        "" if code is None else f"code {code}",
-        "" if signal is None else f"signal {signal}",
-        str(ended.get("evidence") or ""),
+        # Most evidence begins with it.
+        *("" if re.search(rf"\b{part}\b", evidence) else part for part in how),
+        evidence,
         str(ended.get("time") or ""),
     ]
 
@@ -103,6 +133,24 @@ def _doing(agent: Document) -> list[str]:
     progress = agent.get("progress")
     done = "" if progress is None else f"{percent(progress)} done"
     return [str(agent.get("status") or ""), *named, done]
+
+
+def _call(agent: Document) -> list[str]:
+    waiting = agent.get("open_call")
+    if not waiting:
+        return []
+    left_s = waiting.get("left_s")
+    held = "past its deadline" if left_s is None else f"{duration(left_s)} to its deadline"
+    return [str(waiting.get("label", "")), f"open for {duration(waiting.get('open_s'))}", held]
+
+
+def _states(agent: Document) -> list[str]:
+    """The last changes of its state, the latest first."""
+    changes = list(agent.get("transitions") or ())[-STATES_SHOWN:]
+    return [
+        f"{change.get('state')} since {clock(change.get('time'))} ({change.get('why')})"
+        for change in reversed(changes)
+    ]
 
 
 def _memory(agent: Document) -> list[str]:
@@ -139,10 +187,10 @@ def _cost(agent: Document) -> list[str]:
 
 
 def _tasks(tasks: Document) -> list[str]:
-    if not tasks.get("success") and not tasks.get("failure"):
-        return []
     latency = tasks.get("latency_ms") or {}
     mean, p95 = latency.get("mean"), latency.get("p95")
+    if not tasks.get("success") and not tasks.get("failure") and mean is None:
+        return []
     rate = tasks.get("success_rate")
     return [
         f"{tasks.get('success', 0)} done",
@@ -154,6 +202,15 @@ def _tasks(tasks: Document) -> list[str]:
 
 
 def _budget(budget: Document) -> str:
+    """Write `usd_per_day $1.40 of $5.00 (overridden; ends in 3h12m)`."""
     name = str(budget.get("name", ""))
     write = dollars if name.startswith("usd") else number
-    return f"{name} {write(budget.get('used'))} of {write(budget.get('limit'))}"
+    left_s = budget.get("period_ends_s")
+    more = [
+        "exceeded" if budget.get("exceeded") else "",
+        "overridden" if budget.get("overridden") else "",
+        "" if left_s is None else f"ends in {duration(left_s)}",
+    ]
+    told = "; ".join(part for part in more if part)
+    text = f"{name} {write(budget.get('used'))} of {write(budget.get('limit'))}"
+    return f"{text} ({told})" if told else text

@@ -64,6 +64,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole_s}s"
 
 
+def latency(amount_ms: float) -> str:
+    """Write `410ms`, `4.1s`, `1m10s`."""
+    return f"{amount_ms:.0f}ms" if amount_ms < 1000 else duration(amount_ms / 1000)  # noqa: PLR2004 - a second
+
+
 def size(size_bytes: float | None) -> str:
     """Write `512B`, `100M`, `1.5G`; 1024-based, as the configuration is."""
     if size_bytes is None:

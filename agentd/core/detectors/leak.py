@@ -18,11 +18,11 @@ the README has the scores by set of seeds, and which sets were seen while choosi
 """
 
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from agentd.config.units import SIZE_BYTES_MAX, format_duration
+from agentd.core.detectors.finding import Finding
 from agentd.core.detectors.trend import Trend, trend_of
 
 SUSPECT: Final = "memory.suspect"
@@ -82,17 +82,6 @@ WINDOWS: Final = (
     Window(20, 18, 36, 2.0, unlimited=True),
     Window(40, 18, 36, 1.4, unlimited=True),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What the core should tell: `event` is `memory.suspect` or `memory.leak`."""
-
-    event: str
-    message: str
-    data: Mapping[str, object]
-    forecast_ms: int | None
-    """From now to the limit at the cautious slope; None without a limit."""
 
 
 @dataclass(slots=True)
@@ -310,14 +299,14 @@ class Rise:
             "used": round(used, 3),
             "forecast_s": forecast_ms / 1_000,
         }
-        return Finding(event, message, data, forecast_ms)
+        return Finding(event, message, data, forecast_ms=forecast_ms)
 
     def without_limit(self) -> Finding:
         message = (
             f"memory grows by {self._an_hour()} and does not come back; "
             f"{_mebibytes(self.latest_bytes)} are used and no limit is set"
         )
-        return Finding(SUSPECT, message, self._figures(), None)
+        return Finding(SUSPECT, message, self._figures())
 
     def _an_hour(self) -> str:
         return f"{_mebibytes(self.trend.slope_low * 3_600_000 / self.bucket_ms)}/h"

@@ -1,0 +1,66 @@
+"""The name of every event that is ever written to the journal.
+
+A closed list, so that whoever asks for one that doesn't exist is told, instead of waiting for
+it for ever; a test compares it with what the code writes.
+"""
+
+from typing import Final
+
+EVENT_NAMES: Final = frozenset(
+    (
+        "action.unfinished",
+        "agent.added",
+        "agent.adopted",
+        "agent.checkpoint",
+        "agent.completed",
+        "agent.cooldown",
+        "agent.degraded",
+        "agent.escalated",
+        "agent.exited",
+        "agent.healthy",
+        "agent.held",
+        "agent.killed",
+        "agent.parked",
+        "agent.paused",
+        "agent.ready",
+        "agent.reconfigured",
+        "agent.recovered",
+        "agent.removed",
+        "agent.restarting",
+        "agent.resumed",
+        "agent.started",
+        "agent.starting",
+        "agent.stopped",
+        "agent.stopping",
+        "agent.unheld",
+        "agent.unreachable",
+        "breaker.closed",
+        "breaker.half_open",
+        "breaker.opened",
+        "budget.exceeded",
+        "budget.warning",
+        "config.applied",
+        "config.rejected",
+        "cost.runaway",
+        "cost.spike",
+        "daemon.fault",
+        "daemon.stalled",
+        "daemon.started",
+        "daemon.stopping",
+        "daemon.storage",
+        "drift.detected",
+        "drift.warning",
+        "judge.failed",
+        "latency.warning",
+        "loop.detected",
+        "loop.warning",
+        "memory.leak",
+        "memory.limit",
+        "memory.pressure",
+        "memory.suspect",
+        "oom.child",
+        "retry.limit",
+        "security.refused",
+        "tool.failing",
+    )
+)

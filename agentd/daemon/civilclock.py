@@ -1,0 +1,38 @@
+"""Which civil hour, day and month it is: the core is told before it decides anything by them.
+
+Looked at once a second. That also notices a wall clock that was set: the hour that it is then
+is another one than the hour that it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+
+from agentd.config.civil import civil, zone_of
+from agentd.core.accounts import Periods
+from agentd.core.events import Event, PeriodsBegan
+
+
+@dataclass(slots=True)
+class CivilClock:
+    """Tells the civil periods of the configured zone, each once."""
+
+    post: Callable[[Event], None]
+    wall_ms: Callable[[], int]
+    _zone: tzinfo = UTC
+    _told: Periods | None = field(default=None)
+
+    def use(self, zone: str) -> None:
+        """Go by this zone from now on; empty: the system's."""
+        self._zone, self._told = zone_of(zone), None
+        self.look()
+
+    def look(self) -> None:
+        """Tell what has begun since it was last told."""
+        now_ms, told = self.wall_ms(), self._told
+        if told is not None and told.hour.begins_ms <= now_ms < told.hour.ends_ms:
+            return
+        found = civil(now_ms, self._zone)
+        self._told = Periods.of(found.hour, found.day, found.month)
+        if self._told != told:
+            self.post(PeriodsBegan(self._told))
