@@ -17,9 +17,11 @@ import sys
 import time
 from collections.abc import Callable
 
+import detectors
 import heartbeats
 import logs
 import procs
+import sdk
 from daemons import DAEMONS, Agentd, Circus, Daemon, Supervisord, fsync_median_s
 
 MIB = 1 << 20
@@ -179,6 +181,19 @@ def beats(count: int) -> None:
         note("  by the wall, sender on the other core", f"{rate:,.0f}")
 
 
+def detector_costs() -> None:
+    """What each detector costs for one line or sample; more: bench/detectors.py."""
+    found = detectors.costs()
+    for what, micros in found.items():
+        note(what, f"{micros:.2f} us")
+    ours, decoding = sum(found[what] for what in detectors.OF_A_STEP), found[detectors.DECODING]
+    bar(
+        "all that judges a step, beside decoding it",
+        f"{ours:.1f} <= half of {decoding:.1f} us",
+        ours <= decoding / 2,
+    )
+
+
 def external(seconds: float) -> None:
     """2,000 external agents, one beat a second each."""
     share = heartbeats.chorus(2_000, seconds)
@@ -200,6 +215,33 @@ def log_throughput(pairs: int) -> None:
     bar("daemon's CPU against the writer's", f"{daemon_share:.2%} (<= 1 %)", daemon_share <= 0.01)
 
 
+def agent_side() -> None:
+    """The SDK in an agent: import, and a heartbeat whatever becomes of the daemon."""
+    bare_ms, ours_ms = sdk.import_ms()
+    above_ms = ours_ms - bare_ms
+    what = "import agentd and one beat, above bare Python"
+    bar(what, f"{above_ms:.1f} ms (<= 25)", above_ms <= 25)
+    # Of one that lives the reader's awakening is part, and its share of the machine.
+    note("heartbeat, daemon alive: median", f"{sdk.beats('alive').median_us:.1f} us")
+    for fate in sdk.FATES:
+        found = sdk.beats(fate)
+        bar(
+            f"heartbeat, daemon {fate}: median",
+            f"{found.median_us:.1f} us (<= 20)",
+            found.median_us <= 20,
+        )
+        bar(
+            f"heartbeat, daemon {fate}: CPU p99.9, maximum",
+            f"{found.cpu_p999_us:.0f}, {found.cpu_us_max:.0f} us (< 1000)",
+            found.cpu_us_max < 1000,
+        )
+        bar(
+            f"heartbeat, daemon {fate}: wall p99.9, control loop",
+            f"{found.wall_p999_us:.0f}, {found.control_p999_us:.0f} us (<= 3 x)",
+            found.wall_p999_us <= 3 * found.control_p999_us,
+        )
+
+
 def main() -> int:
     figures: dict[str, Callable[[], None]] = {
         "idle": lambda: idle(arguments.seconds),
@@ -207,8 +249,10 @@ def main() -> int:
         "start-stop": lambda: start_stop(100),
         "status": status,
         "heartbeats": lambda: beats(600_000),
+        "detectors": detector_costs,
         "external": lambda: external(arguments.seconds),
         "logs": lambda: log_throughput(7),
+        "sdk": agent_side,
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("figures", nargs="*", help=f"some of: {', '.join(figures)}")

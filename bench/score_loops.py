@@ -3,8 +3,9 @@
     python bench/score_loops.py [--records DIR] [--seed 1] [--loops 60] [--batch 25] [--check]
 
 Each run is one agent of one `agentd simulate` trace; --batch 1 gives each a simulation of its
-own. A false alarm is a run with at least one loop.warning or loop.detected. A loop is found in
-time when loop.detected comes within 10 steps of its first repeated step.
+own. A false alarm is a run with at least one loop.warning or loop.detected; beside them stand the
+runs with a drift.warning and with a tool.failing or retry.limit. A loop is found in time when
+loop.detected comes within 10 steps of its first repeated step.
 """
 
 import argparse
@@ -22,7 +23,13 @@ WITHIN_STEPS = 10
 SURE = ("exact", "reworded", "cycle2", "cycle3", "clock", "drift", "drift_clock")
 SURE_SHARE_MIN = 0.99
 INTERLEAVED_SHARE_MIN = 0.8
-LOOP_EVENTS = {"loop.warning": "warned", "loop.detected": "stopped"}
+KINDS = {
+    "loop.warning": "warned",
+    "loop.detected": "stopped",
+    "drift.warning": "drifting",
+    "tool.failing": "failing",
+    "retry.limit": "failing",
+}
 
 
 @dataclass
@@ -31,6 +38,8 @@ class Verdicts:
 
     warned: list[int] = field(default_factory=list)
     stopped: list[int] = field(default_factory=list)
+    drifting: list[int] = field(default_factory=list)
+    failing: list[int] = field(default_factory=list)
 
 
 def judge(agentd: str, runs: list[list[Step]]) -> list[Verdicts]:
@@ -41,7 +50,7 @@ def judge(agentd: str, runs: list[list[Step]]) -> list[Verdicts]:
     lines.append({"t": lines[-1]["t"] + 1, "end": True})
     found = {name: Verdicts() for name in names}
     for told in simulation.simulate(agentd, config(names), lines):
-        kind = LOOP_EVENTS.get(told.get("event", ""))
+        kind = KINDS.get(told.get("event", ""))
         if kind is not None:
             times = traces[told["agent"]][1]
             step = bisect.bisect_right(times, told["t"] + 1e-6) - 1
@@ -69,7 +78,10 @@ class Scorer:
         warned = sum(bool(one.warned) for one in found)
         stopped = sum(bool(one.stopped) for one in found)
         n = len(runs)
-        print(f"{what:28} {warned:6d}/{n:<6d} {stopped:7d}/{n:<6d}", flush=True)
+        drifting = sum(bool(one.drifting) for one in found)
+        failing = sum(bool(one.failing) for one in found)
+        counts = (warned, stopped, drifting, failing)
+        print(f"{what:28}" + "".join(f" {f'{count}/{n}':>14}" for count in counts), flush=True)
         if most is not None and stopped > most:
             self.below.append(f"{what}: loop.detected in {stopped} of {n} runs, wanted {most}")
 
@@ -110,7 +122,8 @@ def main() -> int:
     mini, tau = load("mini", args.records), load("tau", args.records)
     scorer = Scorer(args)
     if args.only != "loops":
-        print(f"{'false alarms':28} {'loop.warning':>13} {'loop.detected':>14}")
+        heads = ("loop.warning", "loop.detected", "drift.warning", "errors")
+        print(f"{'runs with an alarm':28}" + "".join(f" {head:>14}" for head in heads))
         scorer.negatives("resolved", [run for run in mini if good(run)], 1)
         scorer.negatives("unresolved", [run for run in mini if not good(run)], None)
         scorer.negatives("tau-bench pass", [run for run in tau if good(run)], 0)

@@ -33,6 +33,7 @@ DATA = {
 }
 LOOP_STEPS = 30
 LINES_MAX = 64
+NOTHING_FOUND = "Nothing was found. Please try another query; the manual explains how to write one."
 
 Step = dict[str, Any]
 Run = dict[str, Any]
@@ -199,6 +200,30 @@ FAMILIES: dict[str, tuple[str, LoopStep]] = {
     "interleaved": (
         "every other step is the same call, between fresh ones",
         lambda i, a, _b, _c, fresh: _like(a if i % 2 == 0 else fresh[i]),
+    ),
+    "noisy": (
+        "the same call, every third step a fresh one",
+        lambda i, a, _b, _c, fresh: _like(fresh[i] if i % 3 == 2 else a),
+    ),
+    "noisy_clock": (
+        "the same, and the answer holds a time, a duration, a pid",
+        lambda i, a, _b, _c, fresh: _like(fresh[i]) if i % 3 == 2 else _like(a, out=_clock(a, i)),
+    ),
+    "faltering": (
+        "the same call and answer, every other time said to have failed",
+        lambda i, a, _b, _c, _f: {**_like(a), "rc": i % 2},
+    ),
+    "same_answer": (
+        "ever new calls, all answered by the same text",
+        lambda i, _a, _b, _c, fresh: _like(fresh[i], out=NOTHING_FOUND),
+    ),
+    "circle5": (
+        "five calls in turn",
+        lambda i, a, b, c, fresh: _like((c, b, a, *fresh[:2])[i % 5]),
+    ),
+    "circle7": (
+        "seven calls in turn",
+        lambda i, a, b, c, fresh: _like((c, b, a, *fresh[:4])[i % 7]),
     ),
     "grind": ("control: fresh steps only", lambda i, _a, _b, _c, fresh: _like(fresh[i])),
 }

@@ -7,9 +7,19 @@ crashes of the daemon, another is a calm week with one evil agent.
 from dataclasses import dataclass, field
 from random import Random
 
-from agentd.config.agent import AgentConfig, HeartbeatConfig, MemoryConfig, RestartConfig
-from agentd.config.schema import Config
-from agentd.config.units import Bytes, Milliseconds
+from agentd.config.agent import (
+    AgentConfig,
+    BudgetConfig,
+    CostConfig,
+    HeartbeatConfig,
+    JudgeConfig,
+    LoopConfig,
+    MemoryConfig,
+    PauseConfig,
+    RestartConfig,
+)
+from agentd.config.schema import BreakerConfig, Config
+from agentd.config.units import Bytes, MicroDollars, Milliseconds
 
 MIB = 1 << 20
 
@@ -27,6 +37,7 @@ class Rates:
     stuck: float = 0.0
     validate_fails: float = 0.0
     crash_in_step: float = 0.0
+    judge_fails: float = 0.0
     delay_ms_max: int = 50
     troubles: dict[str, float] = field(default_factory=dict)
     """Weight of each thing that may be done to the fleet between two events."""
@@ -46,6 +57,7 @@ TROUBLES = (
     "storage",
     "old_exit",
     "line",
+    "clock",
 )
 LIVES = ("good", "good", "good", "crash", "hang", "never_ready", "done", "park", "deaf", "spin")
 
@@ -66,6 +78,7 @@ def draw_rates(random: Random) -> Rates:
         stuck=sometimes(0.3),
         validate_fails=sometimes(0.5),
         crash_in_step=sometimes(0.03),
+        judge_fails=sometimes(0.5),
         delay_ms_max=random.choice((1, 50, 2_000)),
         # People are always about: a word at the wrong moment is what breaks most.
         troubles={name: random.random() ** 2 for name in TROUBLES} | {"operator": 1.0},
@@ -92,6 +105,7 @@ def draw_agent(random: Random, earlier: list[str]) -> AgentConfig:
             required=random.random() < 0.8,
             interval_ms=Milliseconds(1_000),
             max_silence_ms=Milliseconds(20_000),
+            no_progress_ms=Milliseconds(random.choice((10_000, 60_000))),
             on_unreachable=random.choice(
                 ("restart", "restart", "restart", "alert", "pause", "kill")
             ),
@@ -105,6 +119,7 @@ def draw_agent(random: Random, earlier: list[str]) -> AgentConfig:
             backoff=random.choice((1.0, 1.0, 2.0)),
             cooldown_max_ms=Milliseconds(60_000),
             jitter=random.choice((0.0, 0.0, 0.5)),
+            hold_unfinished=random.random() < 0.3,
             validate=random.choice(("", "", "", "check")),
             on_escalate=random.choice(("", "tell")),
         ),
@@ -112,7 +127,79 @@ def draw_agent(random: Random, earlier: list[str]) -> AgentConfig:
             limit_bytes=Bytes(random.choice((0, 100 * MIB))),
             on_limit=random.choice(("restart", "alert", "kill")),
         ),
+        cost=_draw_cost(random),
+        budget=_draw_budget(random),
+        loop=LoopConfig(on_loop=random.choice(("off", "alert", "pause", "kill", "restart"))),
+        judge=_draw_judge(random),
+        pause=PauseConfig(
+            mode=random.choice(("freeze", "freeze", "checkpoint")),
+            checkpoint_timeout_ms=_ms(random, 200, 3_000),
+        ),
     )
+
+
+def _draw_cost(random: Random) -> CostConfig:
+    return CostConfig(
+        window=random.choice((5, 50)),
+        spike_factor=random.choice((2.0, 10.0)),
+        cycles_min=random.choice((2, 5)),
+        on_spike=random.choice(("alert", "alert", "alert", "pause", "kill", "restart")),
+        rate_window_ms=_ms(random, 2_000, 180_000),
+        rate_factor=random.choice((2.0, 10.0)),
+        on_runaway=random.choice(("alert", "pause", "kill", "restart")),
+    )
+
+
+def _draw_budget(random: Random) -> BudgetConfig:
+    """None for most agents; where there is one, it is met every few cycles."""
+    if random.random() < 0.6:
+        return BudgetConfig()
+
+    def tokens(*amounts: int) -> int | None:
+        return random.choice(amounts) if random.random() < 0.3 else None
+
+    def dollars(*amounts: int) -> MicroDollars | None:
+        found = tokens(*amounts)
+        return None if found is None else MicroDollars(found)
+
+    return BudgetConfig(
+        tokens_per_cycle=tokens(50, 100),
+        tokens_per_run=tokens(500, 2_000),
+        tokens_per_hour=tokens(50, 200),
+        tokens_per_day=tokens(500, 2_000),
+        tokens_per_month=tokens(1_000, 5_000),
+        usd_per_cycle_micros=dollars(5_000, 50_000),
+        usd_per_run_micros=dollars(50_000, 200_000),
+        usd_per_hour_micros=dollars(5_000, 50_000),
+        usd_per_day_micros=dollars(50_000, 200_000),
+        usd_per_month_micros=dollars(100_000, 500_000),
+        warn_at=random.choice((0.5, 0.8, 1.0)),
+        on_exceeded=random.choice(("pause", "pause", "kill", "alert")),
+    )
+
+
+def _draw_judge(random: Random) -> JudgeConfig:
+    return JudgeConfig(
+        command=random.choice(("", "ask")),
+        every=random.choice((1, 3)),
+        after=random.choice((0, 3)),
+        window=random.choice((2, 4)),
+        confirm=random.choice((1, 2, 3)),
+        max_per_day=random.choice((3, 100)),
+        on_drift=random.choice(("alert", "pause", "kill", "restart")),
+    )
+
+
+def _draw_breakers(random: Random) -> dict[str, BreakerConfig]:
+    """One of the two dependencies that agents name is in the config; the other is found out."""
+    config = BreakerConfig(
+        failures=random.choice((1, 3)),
+        window_ms=_ms(random, 5_000, 60_000),
+        reset_ms=_ms(random, 1_000, 10_000),
+        half_open_max=random.choice((1, 2)),
+        retry_floor_per_minute=random.choice((0, 6)),
+    )
+    return {"openai": config}
 
 
 def draw_config(random: Random) -> Config:
@@ -120,4 +207,4 @@ def draw_config(random: Random) -> Config:
     agents: dict[str, AgentConfig] = {}
     for number in range(random.randint(1, 5)):
         agents[f"a{number}"] = draw_agent(random, list(agents))
-    return Config(agents=agents)
+    return Config(agents=agents, breakers=_draw_breakers(random))

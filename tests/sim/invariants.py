@@ -40,6 +40,8 @@ class Ledger:
     """When the present cooldown ends, as of the last step."""
     cooldown_left_ms: int | None = None
     """What was left of it when the agent was paused."""
+    frozen: tuple[int, int | None] | None = None
+    """Of a frozen incarnation: its number, and how long it had been silent."""
 
 
 class Invariants:
@@ -63,6 +65,7 @@ class Invariants:
                 self._spawned(core, effect)
             elif isinstance(effect, do.Signal | do.KillTree | do.Freeze | do.Thaw):
                 self._aimed(core, effect)
+                self._clocks(core, effect)
             elif isinstance(effect, do.Forget):
                 self.ledgers.pop(effect.agent, None)
         for agent in core.agents.values():
@@ -129,14 +132,42 @@ class Invariants:
             if ledger.escalated:
                 raise Broken(f"INV14 {record.agent}: escalated twice in one episode")
             ledger.escalated = True
-        elif record.event == "agent.killed":
-            ledger.word = "kill"
-        elif record.event == "agent.paused" and ledger.word != "kill":
-            ledger.word = "pause"
+        elif record.event in ("agent.held", "agent.unheld"):
+            ledger.held = record.event == "agent.held"
+        elif record.event in ("agent.killed", "agent.paused"):
+            self._held_back(event, record, ledger)
         elif record.event in ("agent.degraded", "agent.unreachable") and ledger.word == "pause":
             raise Broken(f"INV4 {record.agent}: {record.event} while paused")
         elif record.event == "agent.restarting":
             self._restarting(core.agents[record.agent], ledger)
+
+    def _held_back(self, event: ev.Event, record: Record, ledger: Ledger) -> None:
+        """A policy holds back what is up, and nothing that somebody's word keeps down already."""
+        by_policy = not isinstance(event, ev.Requested) and record.reason is not None
+        dearer = ledger.word == "pause" and record.event == "agent.killed"
+        if by_policy and ledger.word and not dearer:
+            raise Broken(f"{record.agent}: {record.event} in spite of {ledger.word}, by {event}")
+        if record.event == "agent.killed":
+            ledger.word = "kill"
+        elif ledger.word != "kill":
+            ledger.word = "pause"
+
+    def _clocks(
+        self, core: Supervisor, effect: do.Signal | do.KillTree | do.Freeze | do.Thaw
+    ) -> None:
+        """INV4: the time in which it was frozen is no silence."""
+        ledger, agent = self.of(effect.agent), core.agents[effect.agent]
+        silent_ms = None
+        if agent.alive_at_ms is not None:
+            silent_ms = self.world.now_ms - agent.alive_at_ms
+        if isinstance(effect, do.Freeze):
+            ledger.frozen = (effect.incarnation, silent_ms)
+        elif isinstance(effect, do.Thaw) and ledger.frozen is not None:
+            incarnation, before_ms = ledger.frozen
+            ledger.frozen = None
+            goes_on = agent.stop is None and incarnation == effect.incarnation
+            if goes_on and (silent_ms or 0) > max(0, before_ms or 0):
+                raise Broken(f"INV4 {effect.agent}: silent {silent_ms} ms, {before_ms} when frozen")
 
     def _restarting(self, agent: Agent, ledger: Ledger) -> None:
         """INV8: automatic restarts keep their distance, and are numbered."""
@@ -159,6 +190,13 @@ class Invariants:
         if ledger.held and not by_hand:
             raise Broken(f"{name}: starts by itself while held, by {event}")
         fleet = core.agents
+        unsafe = [
+            action
+            for action in agent.durable.unfinished
+            if not (action.idempotent or action.accepted) and action.incarnation < agent.incarnation
+        ]
+        if unsafe and agent.config.restart.hold_unfinished and not by_hand:
+            raise Broken(f"{name}: starts by itself with {unsafe} unfinished, by {event}")
         missing = [
             one for one in agent.config.depends_on if one not in fleet or not fleet[one].is_ready
         ]
@@ -245,7 +283,9 @@ class Invariants:
                 continue
             if agent.durable.intent is not old.intent:
                 raise Broken(f"INV5 {name}: intent {old.intent} became {agent.durable.intent}")
-            if agent.durable.held is not old.held:
+            # What died while nobody watched may have left something that holds it for a human.
+            by_itself = agent.durable.held and agent.durable.held_why
+            if agent.durable.held is not old.held and not by_itself:
                 raise Broken(f"INV5 {name}: held {old.held} became {agent.durable.held}")
             if agent.durable.failures < old.failures:
                 raise Broken(f"INV8 {name}: failures shrank through a crash")

@@ -10,12 +10,31 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from agentd.core import boot, commands, deadlines, ends, lifecycle, pausing, restart
+from agentd.core import (
+    accounts,
+    actions,
+    boot,
+    budgets,
+    commands,
+    cost,
+    deadlines,
+    ends,
+    hearing,
+    judging,
+    ledger,
+    lifecycle,
+    liveness,
+    pausing,
+    restart,
+)
 from agentd.core import effects as do
+from agentd.core import events as ev
 from agentd.core.agent import Agent
+from agentd.core.breaker import Breaker, Breakers, BreakerState
 from agentd.core.deadlines import Deadlines
+from agentd.core.detectors.spike import SpikeDetector
 from agentd.core.effects import Persist, Thaw
-from agentd.core.states import Intent, State
+from agentd.core.states import Intent, State, StopReason
 from agentd.core.supervisor import Supervisor
 from agentd.core.turn import Turn
 
@@ -170,6 +189,101 @@ def _at_once(stable_at_ms: Any) -> Any:
     return wrapped
 
 
+def _warns_beyond(limits_of: Any) -> Any:
+    return lambda config: (
+        replace(limit, warn_from=limit.warn_from + 1) for limit in limits_of(config)
+    )
+
+
+def _always_began(moved: Any) -> Any:
+    def wrapped(durable: Any, mark: Any, span: Any) -> Any:
+        return moved(durable, None if mark is not None and durable.tokens % 3 else mark, span)
+
+    return wrapped
+
+
+def _counts_calls_twice(take_beat: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, beat: Any) -> None:
+        accounts.begin_cycle(agent.durable)
+        take_beat(turn, agent, beat)
+
+    return wrapped
+
+
+def _forgets_actions(recorded: Any) -> Any:
+    def wrapped(name: str, config: Any, fate: Any) -> Agent:
+        agent: Agent = recorded(name, config, fate)
+        agent.durable.unfinished = ()
+        return agent
+
+    return wrapped
+
+
+def _untouched(take: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, line: Any) -> Any:
+        before = dict(turn.touched)
+        answer = take(turn, agent, line)
+        turn.touched = before
+        return answer
+
+    return wrapped
+
+
+def _keeps_overrides(forget: Any) -> Any:
+    def wrapped(durable: Any, period: str) -> None:
+        overridden = durable.budgets_overridden
+        forget(durable, period)
+        durable.budgets_overridden = overridden
+
+    return wrapped
+
+
+def _resumes_itself(roll: Any) -> Any:
+    def wrapped(self: Supervisor, turn: Turn, event: Any) -> None:
+        roll(self, turn, event)
+        if isinstance(event, ev.PeriodsBegan):
+            for agent in self.agents.values():
+                if agent.durable.reason is StopReason.BUDGET_EXCEEDED:
+                    pausing.resume(turn, agent, "agentd", "")
+
+    return wrapped
+
+
+def _takes_spikes_in(observe: Any) -> Any:
+    def wrapped(self: SpikeDetector, tokens: int, picos: int) -> Any:
+        spiked = observe(self, tokens, picos)
+        if self.standing:
+            self.tokens.add(tokens)
+            self.picos.add(picos)
+        return spiked
+
+    return wrapped
+
+
+def _believes_at_once(weigh: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, event: Any) -> None:
+        agent.judging.against.extend([agent.judging.against[-1]] * agent.config.judge.confirm)
+        weigh(turn, agent, event)
+
+    return wrapped
+
+
+def _lets_all_through(_let_through: Any) -> Any:
+    return lambda self, _trial: self.state is not BreakerState.OPEN
+
+
+def _leaves_late_questions(answer_question: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent | None, asked: Any) -> None:
+        if agent is not None and hearing.is_current(agent, asked.incarnation):
+            answer_question(turn, agent, asked)
+
+    return wrapped
+
+
+def _acts_on_all(_act: Any) -> Any:
+    return pausing.act
+
+
 MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     "the cooldown is ignored": ((restart, "cooldown_ms", _constant(0)),),
     "failures never escalate": ((restart, "decide", _never_counts),),
@@ -196,6 +310,26 @@ MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     "a retry after a shortage does not mind a pause": ((pausing, "pause", _remembers_shortage),),
     "a request is answered twice": ((Supervisor, "_request", _answers_twice),),
     "a row is forgiven at once": ((deadlines, "stable_at_ms", _at_once),),
+    "a budget warns only beyond its share": ((budgets, "limits_of", _warns_beyond),),
+    "a budget begins anew without a new period": ((accounts, "_moved", _always_began),),
+    "calls are counted again with the heartbeat": ((ledger, "take_beat", _counts_calls_twice),),
+    "an exceeded budget is told and no more": ((cost, "_act", _constant(None)),),
+    "an override never ends": ((accounts, "_forget", _keeps_overrides),),
+    "a budget's pause ends with its period": ((Supervisor, "_dispatch", _resumes_itself),),
+    "a verdict outranks an operator's word": ((cost, "_act", _acts_on_all),),
+    "spikes become the usual": ((SpikeDetector, "observe", _takes_spikes_in),),
+    "the judge is acted on at its first word": ((judging, "_weigh", _believes_at_once),),
+    "actions in flight are forgotten by a new daemon": ((boot, "recorded", _forgets_actions),),
+    "an action is acknowledged before it is written": ((actions, "begin", _untouched),),
+    "a checkpoint is acknowledged before it is written": ((actions, "keep", _untouched),),
+    "what isn't finished holds nothing": ((actions, "hold", _constant(None)),),
+    "a question of an ended run is not answered": (
+        (hearing, "answer_question", _leaves_late_questions),
+    ),
+    "a breaker never half-opens": ((Breaker, "wait_over", _constant(value=False)),),
+    "a breaker arms no deadline": ((Breakers, "rearm", _constant(None)),),
+    "a half-open breaker lets all through": ((Breaker, "let_through", _lets_all_through),),
+    "frozen time is silence": ((liveness, "shift", _constant(None)),),
 }
 
 

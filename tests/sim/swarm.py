@@ -7,49 +7,49 @@ wants kept, does the deeds, and may die at any point between these.
 import heapq
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from random import Random
 
-import msgspec
-
-from agentd.config.schema import Config
-from agentd.config.units import Milliseconds
 from agentd.core import effects as do
 from agentd.core import events as ev
-from agentd.core.lines import Heartbeat
 from agentd.core.states import Intent, State
 from agentd.core.supervisor import Supervisor
-from tests.sim.chance import draw_agent, draw_config, draw_rates
+from tests.sim.chance import draw_config, draw_rates
+from tests.sim.dependencies import Dependencies
 from tests.sim.invariants import Invariants
+from tests.sim.promises import Promises
+from tests.sim.reckoning import Reckoning
+from tests.sim.talk import Talk
+from tests.sim.troubles import Troubles
 from tests.sim.world import Beats, Broken, Deliver, Dies, Process, World
 
 STEPS_CHAOS = 220
 STEPS_HEAL_MAX = 20_000
 STEPS_AT_ONCE_MAX = 2_000
 HEAL_MS = 400_000
-COMMANDS = (
-    *("start", "stop", "restart", "kill", "pause", "resume", "resume", "hold", "unhold"),
-    *("reset", "signal", "wait"),
-)
-
 Note = Callable[[str], None]
 
 
-class Swarm:
+class Swarm(Troubles):
     """One world, one core, one seed."""
 
     def __init__(self, seed: int, note: Note | None = None) -> None:
         self.random = Random(seed)  # noqa: S311 - a world is drawn, not a secret
         self.rates = draw_rates(self.random)
-        self.world = World(self.random, self.rates)
+        self.world = World(self.random, self.rates, Talk.draw(self.random))
         self.config = draw_config(self.random)
         self.invariants = Invariants(self.world)
+        self.promises = Promises(self.world)
+        self.reckoning = Reckoning()
+        self.dependencies = Dependencies()
         self.sometimes: Counter[str] = Counter()
         self.core: Supervisor | None = None
         self._note = note
         self._ids = count(1)
         self._requests = count(1)
         self._at_once = 0
+        self._told_periods = self.world.periods()
 
     # -- the story -----------------------------------------------------------
 
@@ -89,15 +89,28 @@ class Swarm:
         tick_ms = core.next_deadline_ms() if core is not None else None
         if tick_ms is not None and self._chance(self.rates.late_tick):
             tick_ms += self.random.randint(0, 500)
-        moments = [at_ms for at_ms in (coming_ms, tick_ms) if at_ms is not None]
+        period_ms = self._period_due_ms() if core is not None else None
+        moments = [at_ms for at_ms in (coming_ms, tick_ms, period_ms) if at_ms is not None]
         if not moments or (until_ms is not None and min(moments) > until_ms):
             return False
         self._advance(min(moments))
         if coming_ms is not None and coming_ms <= self.world.now_ms:
             self._arrives(heapq.heappop(queue)[2])
+        elif period_ms is not None and period_ms <= self.world.now_ms:
+            self._periods()
         else:
             self._step(ev.Ticked())
         return True
+
+    def _period_due_ms(self) -> int:
+        """When the core is to be told of another period: at its begin, or where it was missed."""
+        told = self.world.periods() == self._told_periods
+        return self.world.next_period_ms() if told else self.world.now_ms
+
+    def _periods(self) -> None:
+        """It is another hour, day or month now, or the clock was set."""
+        self._told_periods = self.world.periods()
+        self._step(ev.PeriodsBegan(self._told_periods))
 
     def _advance(self, at_ms: int) -> None:
         if at_ms > self.world.now_ms:
@@ -124,13 +137,19 @@ class Swarm:
 
     def _start(self, *, rebooted: bool) -> None:
         """Start the daemon on what its disk and the world say."""
+        self.promises.open.clear()
+        self.dependencies.known.clear()
         before = dict(self.world.disk)
         self.core = Supervisor(self.config, self.random.random, lambda: f"i{next(self._ids)}")
         fates = self.world.fates(rebooted=rebooted)
         core = self.core
+        self._told_periods = self.world.periods()
+        core.step(ev.PeriodsBegan(self._told_periods), self.world.now_ms)
         self._step(ev.Started(fates))
         if self.core is core:
             self.invariants.over_crash(before, core)
+            self.reckoning.over_crash(before, core)
+            self.promises.after_crash(core)
 
     def _crash(self) -> None:
         self._say("agentd dies")
@@ -144,6 +163,7 @@ class Swarm:
         if core is None:
             return
         self._say(f"> {event}")
+        before = self.reckoning.before_step(core, event)
         effects = core.step(event, self.world.now_ms)
         if self._chance(self.rates.crash_in_step):
             self.sometimes["crash before the commit"] += 1
@@ -151,7 +171,13 @@ class Swarm:
             self._start(rebooted=False)
             return
         self.world.commit(event, effects)
+        if self._chance(0.05):
+            self.world.flush()
         self.invariants.after_step(core, event, effects)
+        self.promises.after_step(core, event, effects)
+        asked, now_ms = self.promises.open, self.world.now_ms
+        self.dependencies.after_step(core, event, effects, asked, now_ms)
+        self.reckoning.after_step(core, event, effects, before, self.world.now_ms)
         self._count(effects)
         for effect in effects:
             if self._chance(self.rates.crash_in_step):
@@ -178,9 +204,24 @@ class Swarm:
                 self.world.tell(ev.TreeEmpty(effect.agent, effect.incarnation))
         elif isinstance(effect, do.Journal):
             self._say(f"    {effect.record.event} {effect.record.agent}: {effect.record.message}")
+        elif isinstance(effect, do.Reply | do.Recall):
+            self.promises.answered(effect)
+        elif isinstance(effect, do.Judge):
+            self._judge(effect)
         elif isinstance(effect, do.Exit):
             self.sometimes["exit"] += 1
             self._crash()
+
+    def _judge(self, effect: do.Judge) -> None:
+        """The judge command takes its time, is sure or not, costs something, or fails."""
+        random = self.random
+        said = ev.Judged(effect.agent, effect.incarnation, cost_micros=random.choice((None, 500)))
+        if self._chance(self.rates.judge_fails):
+            said = replace(said, error="timed out")
+        else:
+            confidence = random.choice((0.5, 0.9, 0.95))
+            said = replace(said, closer=random.random() < 0.4, confidence=confidence)
+        self.world.tell(said)
 
     def _handle(
         self, process: Process, effect: do.Signal | do.KillTree | do.Freeze | do.Thaw
@@ -207,135 +248,6 @@ class Swarm:
             else:
                 self.sometimes[type(effect).__name__] += 1
 
-    # -- trouble -------------------------------------------------------------
-
-    def _trouble(self) -> None:
-        """Do something to the fleet that it did not ask for."""
-        kinds = list(self.rates.troubles)
-        weights = [rate + 0.01 for rate in self.rates.troubles.values()]
-        kind = self.random.choices(kinds, weights)[0]
-        self.sometimes[f"trouble {kind}"] += 1
-        getattr(self, f"_trouble_{kind}")()
-
-    def _some_process(self) -> Process | None:
-        running = [one for one in self.world.processes.values() if one.leader and not one.gated]
-        return self.random.choice(running) if running else None
-
-    def _trouble_operator(self) -> None:
-        cmd = self.random.choice(COMMANDS)
-        names = self._in_between() or list(self.config.agents)
-        select = ("all",) if self.random.random() < 0.1 else (self.random.choice(names),)
-        options: dict[str, object] = {}
-        if cmd == "signal":
-            options["signal"] = "SIGUSR1"
-        if cmd == "start" and self.random.random() < 0.2:
-            options["fresh"] = True
-        if cmd == "wait":
-            options = {"for": self.random.choice(("ready", "healthy", "stopped"))}
-            options["timeout_ms"] = self.random.randint(0, 20_000)
-        request = f"r{next(self._requests)}"
-        self._step(ev.Requested(request, cmd, "ada", select, "", options))
-        if self.random.random() < 0.01:
-            self._step(ev.ShutdownAsked("ada"))
-
-    def _in_between(self) -> list[str]:
-        """Sometimes, agents that are on their way somewhere: there a word is most awkward."""
-        if self.core is None or self.random.random() < 0.4:
-            return []
-        restless = (State.COOLDOWN, State.STARTING, State.STOPPING, State.PARKED, State.PAUSED)
-        return [name for name, agent in self.core.agents.items() if agent.state in restless]
-
-    def _trouble_exit(self) -> None:
-        process = self._some_process()
-        if process is not None:
-            code = self.random.choice((0, 1, None))
-            self.world.dies(Dies(process.pid, code, None if code is not None else 11))
-
-    def _trouble_oom(self) -> None:
-        process = self._some_process()
-        if process is not None:
-            process.oom = True
-            self.world.dies(Dies(process.pid, None, 9))
-
-    def _trouble_sample(self) -> None:
-        process = self._some_process()
-        if process is not None:
-            rss_bytes = self.random.randint(0, 120 << 20)
-            self.world.tell(ev.Sampled(process.agent, process.incarnation, rss_bytes))
-
-    def _trouble_crash(self) -> None:
-        self._crash()
-        self.world.now_ms += self.random.choice((0, 10, 5_000, 60_000))
-        while self.world.queue and self.world.queue[0][0] <= self.world.now_ms:
-            self._arrives(heapq.heappop(self.world.queue)[2])
-        self._start(rebooted=False)
-
-    def _trouble_reboot(self) -> None:
-        if self.random.random() < 0.2:
-            self._say("the host reboots")
-            self.core = None
-            self.world.reboot()
-            self.world.now_ms += self.random.randint(0, 60_000)
-            self._start(rebooted=True)
-
-    def _trouble_gap(self) -> None:
-        gap_ms = self.random.choice((3_000, 30_000))
-        self.world.now_ms += gap_ms
-        self._step(ev.Gap(gap_ms, self.random.choice(("stall", "suspend"))))
-
-    def _trouble_reload(self) -> None:
-        agents = dict(self.config.agents)
-        names = list(agents)
-        name = self.random.choice(names)
-        needed = any(name in other.depends_on for other in agents.values())
-        restart: frozenset[str] = frozenset()
-        applied: frozenset[str] = frozenset()
-        what = self.random.random()
-        if what < 0.2 and len(agents) > 1 and not needed:
-            del agents[name]
-        elif what < 0.4:
-            agents[f"b{next(self._requests)}"] = draw_agent(self.random, names)
-        elif what < 0.7:
-            restart = frozenset({name})
-        else:
-            grace_ms = Milliseconds(self.random.choice((500, 3_000)))
-            agents[name] = msgspec.structs.replace(agents[name], stop_timeout_ms=grace_ms)
-            applied = frozenset({name})
-        self.config = Config(agents=agents)
-        self._step(ev.Configured(self.config, restart, applied))
-
-    def _trouble_storage(self) -> None:
-        self._step(ev.StorageChanged(self.random.random() < 0.5, "ENOSPC"))
-
-    def _trouble_old_exit(self) -> None:
-        """An end of an incarnation that is gone, or of one that never was."""
-        core = self.core
-        if core is None or not core.agents:
-            return
-        agent = core.agents[self.random.choice(list(core.agents))]
-        incarnation = agent.incarnation + self.random.choice((-1, -1, -2, 1))
-        late: ev.Event = self.random.choice(
-            (
-                ev.Exited(agent.name, incarnation, code=1),
-                ev.TreeEmpty(agent.name, incarnation),
-                ev.Spawned(agent.name, incarnation, 99),
-                ev.Validated(agent.name, incarnation, ok=True),
-                ev.SpawnFailed(agent.name, incarnation, "ENOENT"),
-            )
-        )
-        before = (agent.state, agent.presence, agent.durable.failures)
-        self._step(late)
-        if self.core is core and before != (agent.state, agent.presence, agent.durable.failures):
-            raise Broken(f"{agent.name}: a late {late} changed {before}")
-
-    def _trouble_line(self) -> None:
-        """A line of an incarnation that may be gone."""
-        core = self.core
-        if core is not None and core.agents:
-            agent = core.agents[self.random.choice(list(core.agents))]
-            incarnation = 0 if agent.config.external else agent.incarnation - 1
-            self._step(ev.LinesReceived(agent.name, incarnation, (Heartbeat(),)))
-
     # -- the end -------------------------------------------------------------
 
     def _converged(self) -> None:
@@ -343,6 +255,7 @@ class Swarm:
         core = self.core
         if core is None:
             raise Broken("agentd is not running")
+        self.promises.all_answered()
         for agent in core.agents.values():
             if agent.config.external:
                 continue

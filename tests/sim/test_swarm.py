@@ -1,4 +1,8 @@
-"""The simulator: no seed breaks an invariant, no planted bug survives, no rare branch is missed."""
+"""The simulator: no seed breaks an invariant, no planted bug survives, no rare branch is missed.
+
+What a seed once found has its own test in tests/simulate/test_found.py: seeds draw other worlds
+as soon as worlds hold more.
+"""
 
 from collections import Counter
 
@@ -11,10 +15,6 @@ SEEDS = 1_000
 CHUNK = 100
 SEEDS_FOR_MUTANT_MAX = 200
 
-# Seeds that broke an invariant, each with what was found. A change of what a seed draws makes
-# an entry void; the rule itself then has its test in tests/simulate/test_found.py.
-ONCE_BROKEN = {444: "a stop that waited for dependants was lost in a crash"}
-
 # Branches that some worlds must reach, or the thousand seeds test less than they seem to.
 RARE = (
     *("crash before the commit", "crash between deeds", "exit", "trouble reboot"),
@@ -26,18 +26,19 @@ RARE = (
     *("exited STARTUP_TIMEOUT", "exited MEMORY_LIMIT", "exited HOST_REBOOTED", "exited UNKNOWN"),
     *("exited USER_PAUSED", "exited DEPENDENCY_DOWN", "exited DAEMON_STOPPED"),
     *("Freeze", "Thaw", "KillTree", "Validate", "Run", "Forget"),
+    *("budget.warning", "budget.exceeded", "cost.spike", "exited BUDGET_EXCEEDED"),
+    *("loop.warning", "loop.detected", "tool.failing", "retry.limit", "drift.warning"),
+    *("drift.detected", "judge.failed", "exited LOOP_DETECTED", "trouble clock"),
+    *("breaker.opened", "breaker.half_open", "breaker.closed"),
+    *("action.unfinished", "agent.checkpoint", "SaveCheckpoint", "Recall", "Judge"),
 )
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_every_world_holds_its_invariants_and_converges(first: int) -> None:
     for seed in range(first, first + CHUNK):
         _run(seed)
-
-
-@pytest.mark.parametrize("seed", ONCE_BROKEN)
-def test_a_seed_that_was_once_broken_stays_mended(seed: int) -> None:
-    _run(seed)
 
 
 def _run(seed: int) -> Counter[str]:
@@ -57,13 +58,15 @@ def test_the_same_seed_tells_the_same_story() -> None:
     assert stories[0]
 
 
+@pytest.mark.timeout(240)
 def test_rare_branches_are_reached() -> None:
     sometimes: Counter[str] = Counter()
-    for seed in range(300):
+    for seed in range(250):
         sometimes += _run(seed)
     assert [name for name in RARE if not sometimes[name]] == []
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_bug_is_found(name: str) -> None:
     with planted(name):

@@ -7,13 +7,17 @@ from random import Random
 
 from agentd.core import effects as do
 from agentd.core import events as ev
+from agentd.core.accounts import Periods
 from agentd.core.lines import Heartbeat, Line, Status
-from agentd.core.records import Durable
+from agentd.core.records import Baseline, Durable
 from tests.sim.chance import Rates
+from tests.sim.talk import Talk
 
 SIGKILL = 9
 SIGTERM = 15
 LATE_MS_MAX = 60_000
+# Civil periods of a world that lasts some minutes: hours, days and months in small.
+PERIODS_MS = (20_000, 60_000, 240_000)
 
 
 class Broken(AssertionError):  # noqa: N818 - named after what became of the invariant
@@ -40,6 +44,8 @@ class Process:
     oom: bool = False
     pending_term: bool = False
     pending_kill: bool = False
+    talks: bool = False
+    """It says more than that it lives."""
 
     @property
     def lives(self) -> bool:
@@ -78,12 +84,18 @@ class World:
 
     random: Random
     rates: Rates
+    talk: Talk
     now_ms: int = 0
+    wall_ahead_ms: int = 1_000_000
+    """What the wall clock shows, less `now_ms`."""
     healed: bool = False
     disk: dict[str, Durable] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     """Incarnation recorded as having a process, by agent."""
     lazily: dict[str, Durable] = field(default_factory=dict)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
+    checkpoints: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The last state kept of each execution, by its number."""
     processes: dict[int, Process] = field(default_factory=dict)
     queue: list[tuple[int, int, Coming]] = field(default_factory=list)
     _count: int = 0
@@ -102,6 +114,19 @@ class World:
         self.later(Deliver(event))
         if self._chance(self.rates.duplicate):
             self.later(Deliver(event), self.random.randint(0, LATE_MS_MAX))
+
+    # -- the calendar --------------------------------------------------------
+
+    def periods(self) -> Periods:
+        """The civil periods that it is now, by the wall clock."""
+        wall_ms = self.now_ms + self.wall_ahead_ms
+        spans = [(wall_ms // length * length, length) for length in PERIODS_MS]
+        hour, day, month = ((begins, begins + length) for begins, length in spans)
+        return Periods.of(hour, day, month)
+
+    def next_period_ms(self) -> int:
+        """When the next period begins, unless the clock is set before."""
+        return self.periods().hour.ends_ms - self.wall_ahead_ms
 
     def lose_inbox(self) -> None:
         self.queue = [entry for entry in self.queue if not isinstance(entry[2], Deliver)]
@@ -135,7 +160,8 @@ class World:
             life = self.random.choices(list(lives), [rate + 0.01 for rate in lives.values()])[0]
             self._count += 1
             pid = 1_000 + self._count
-            self.processes[pid] = Process(agent, incarnation, life, pid)
+            talks = not self.healed and self.random.random() < 0.6
+            self.processes[pid] = Process(agent, incarnation, life, pid, talks=talks)
             self.tell(ev.Spawned(agent, incarnation, pid))
 
     def release(self, event: ev.Spawned) -> None:
@@ -220,6 +246,9 @@ class World:
         if not process.frozen:
             line = self._said(process)
             if line is not None:
+                if process.talks and not self.healed:
+                    for event in self.talk.events(process.agent, process.incarnation):
+                        self.later(Deliver(event), 0)
                 lines: tuple[Line, ...] = (line,)
                 self.later(Deliver(ev.LinesReceived(process.agent, process.incarnation, lines)), 0)
         self.later(coming, 1_000)
@@ -233,6 +262,8 @@ class World:
             return Heartbeat(status=Status.ERROR, retry_after_ms=self.random.randint(0, 30_000))
         if self._chance(0.02):
             return Heartbeat(silence_ms=self.random.randint(0, 60_000))
+        if process.talks and not self.healed:
+            return self.talk.heartbeat()
         return Heartbeat(status=Status.WORKING, tokens=10)
 
     def heal(self) -> None:
@@ -258,9 +289,19 @@ class World:
             elif isinstance(effect, do.Persist):
                 self.disk[effect.agent] = effect.durable
                 self.lazily.pop(effect.agent, None)
+            elif isinstance(effect, do.PersistBaseline):
+                self.baselines[effect.agent] = effect.baseline
+            elif isinstance(effect, do.SaveCheckpoint):
+                self.checkpoints[effect.agent, effect.execution] = effect.seq
             elif isinstance(effect, do.Forget):
                 self.disk.pop(effect.agent, None)
                 self.lazily.pop(effect.agent, None)
+                self.baselines.pop(effect.agent, None)
+
+    def flush(self) -> None:
+        """What may wait a while is on disk by now."""
+        self.disk |= self.lazily
+        self.lazily.clear()
 
     def crash(self) -> None:
         """The daemon is gone: its inbox, its gated children, and what it wrote lazily."""
@@ -279,9 +320,9 @@ class World:
         found = {}
         for name, durable in self.disk.items():
             process = self._recorded(name)
-            kept = replace(durable)
+            kept, baseline = replace(durable), self.baselines.get(name)
             if process is not None and process.leader:
-                found[name] = ev.Fate(kept, alive=True, pid=process.pid)
+                found[name] = ev.Fate(kept, alive=True, pid=process.pid, baseline=baseline)
             elif self.rows.get(name) == durable.incarnation:
                 seen = process is not None and self.random.random() < 0.5
                 found[name] = ev.Fate(
@@ -290,10 +331,11 @@ class World:
                     signal=process.signal if process is not None and seen else None,
                     ended=True,
                     rebooted=rebooted,
+                    baseline=baseline,
                 )
                 del self.rows[name]
             else:
-                found[name] = ev.Fate(kept)
+                found[name] = ev.Fate(kept, baseline=baseline)
             if process is not None and not process.leader:
                 process.survivors = 0
         return found
