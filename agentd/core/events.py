@@ -90,7 +90,7 @@ class LinesReceived:
 
 @dataclass(frozen=True, slots=True)
 class LinesDropped:
-    """Lines of an agent over its rate; those of `lines` speak of usage, which counts all the same."""
+    """Lines of an agent over its rate; what `lines` say was used counts all the same."""
 
     agent: str
     incarnation: int
