@@ -144,8 +144,7 @@ class Invariants:
     def _held_back(self, event: ev.Event, record: Record, ledger: Ledger) -> None:
         """A policy holds back what is up, and nothing that somebody's word keeps down already."""
         by_policy = not isinstance(event, ev.Requested) and record.reason is not None
-        dearer = ledger.word == "pause" and record.event == "agent.killed"
-        if by_policy and ledger.word and not dearer:
+        if by_policy and ledger.word:
             raise Broken(f"{record.agent}: {record.event} in spite of {ledger.word}, by {event}")
         if record.event == "agent.killed":
             ledger.word = "kill"

@@ -280,6 +280,14 @@ def _leaves_late_questions(answer_question: Any) -> Any:
     return wrapped
 
 
+def _unasked(_act: Any) -> Any:
+    def wrapped(turn: Turn, agent: Agent, action: str, reason: StopReason, evidence: str) -> None:
+        if action in ("pause", "kill"):
+            getattr(pausing, action)(turn, agent, reason, "agentd", evidence)
+
+    return wrapped
+
+
 def _acts_on_all(_act: Any) -> Any:
     return pausing.act
 
@@ -316,7 +324,10 @@ MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     "an exceeded budget is told and no more": ((cost, "_act", _constant(None)),),
     "an override never ends": ((accounts, "_forget", _keeps_overrides),),
     "a budget's pause ends with its period": ((Supervisor, "_dispatch", _resumes_itself),),
-    "a verdict outranks an operator's word": ((cost, "_act", _acts_on_all),),
+    "a verdict outranks an operator's word": (
+        (pausing, "act", _unasked),
+        (cost, "_act", _acts_on_all),
+    ),
     "spikes become the usual": ((SpikeDetector, "observe", _takes_spikes_in),),
     "the judge is acted on at its first word": ((judging, "_weigh", _believes_at_once),),
     "actions in flight are forgotten by a new daemon": ((boot, "recorded", _forgets_actions),),
