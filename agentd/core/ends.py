@@ -144,14 +144,16 @@ def restart_now(turn: Turn, agent: Agent, reason: StopReason | None, why: str) -
     """An automatic restart: it takes its place in the row."""
     durable = agent.durable
     turn.touch(agent)
-    turn.journal(
-        "agent.restarting",
-        agent,
-        f"restarting: {why}",
-        severity=WARNING,
-        reason=reason,
-        alert=False if agent.ended_by_hand or breakers.explains(turn, agent, reason) else None,
-    )
+    actions.hold(turn, agent)
+    if not durable.held:  # one that is held waits, and its start is told when it comes
+        turn.journal(
+            "agent.restarting",
+            agent,
+            f"restarting: {why}",
+            severity=WARNING,
+            reason=reason,
+            alert=False if agent.ended_by_hand or breakers.explains(turn, agent, reason) else None,
+        )
     durable.automatic = True
     lifecycle.want_start(turn, agent, f"restart after {reason or 'a failure'}")
 

@@ -13,7 +13,7 @@ from tests.sim.swarm import Swarm
 
 SEEDS = 1_000
 CHUNK = 100
-SEEDS_FOR_MUTANT_MAX = 200
+SEEDS_FOR_MUTANT_MAX = 400
 
 # Branches that some worlds must reach, or the thousand seeds test less than they seem to.
 RARE = (
