@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agentd.core import beating, liveness
+from agentd.core import beating, leak_restart, liveness
 from agentd.core.agent import Agent, Presence
 from agentd.core.states import Health, Intent, State
 
@@ -21,6 +21,7 @@ def deadline_ms(agent: Agent, now_ms: int) -> int | None:
         agent.durable.parked_until_ms if agent.state is State.PARKED else None,
         startup_deadline_ms(agent),
         stable_at_ms(agent),
+        leak_restart.due_ms(agent),
         liveness.next_change_ms(agent, now_ms),
         beating.due_ms(agent, now_ms),
     ]

@@ -35,8 +35,8 @@ class Judging:
     steps: deque[Shown] = field(default_factory=deque)
     seen: int = 0
     """Steps of this run."""
-    next_at: int | None = None
-    """The step of the next question; None: the first one is still to come."""
+    asked_at: int | None = None
+    """The step of the last question; None: the first one is still to come."""
     asked: Window | None = None
     """What is with the judge now."""
     against: list[Window] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Judging:
         """A new run: nothing is known of it, and an answer about the old one comes too late."""
         self.steps.clear()
         self.seen = 0
-        self.next_at = self.asked = None
+        self.asked_at = self.asked = None
         self.against.clear()
         self.drifting = False
 

@@ -29,11 +29,12 @@ def hear_step(turn: Turn, agent: Agent, step: Step) -> None:
     if not config.command:
         return
     judging.note(step, config.window)
-    due_at = judging.next_at if judging.next_at is not None else max(1, config.after)
+    last_at = judging.asked_at
+    due_at = max(1, config.after) if last_at is None else last_at + config.every
     if judging.seen < due_at or judging.asked is not None:
         return
     if _is_judged(turn, agent) and _may_ask_today(agent):
-        judging.next_at = judging.seen + config.every
+        judging.asked_at = judging.seen
         _ask(turn, agent)
 
 

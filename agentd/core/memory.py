@@ -40,6 +40,11 @@ class Memory:
     pressed: bool = False
     limit_told: bool = False
     detector: LeakDetector | None = None
+    restart_wanted_at_ms: int | None = None
+    """Since when a restart for a leak waits for a good moment."""
+    restart_by_ms: int | None = None
+    """When it waits no longer; None: none is wanted."""
+    restart_evidence: str = ""
 
     def begin(self, config: MemoryConfig, now_ms: int) -> None:
         """A new incarnation, a new series."""
@@ -47,6 +52,7 @@ class Memory:
         self.processes = self.sampled_at_ms = None
         self.wait_channel = ""
         self.pressed = self.limit_told = False
+        self.restart_wanted_at_ms = self.restart_by_ms = None
         self.detector = None
         if config.leak != "off":
             self.detector = LeakDetector(

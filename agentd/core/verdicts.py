@@ -3,7 +3,16 @@
 from typing import Final
 
 from agentd.config.units import format_duration
-from agentd.core import beating, deadlines, ends, ledger, lifecycle, liveness, pausing
+from agentd.core import (
+    beating,
+    deadlines,
+    ends,
+    leak_restart,
+    ledger,
+    lifecycle,
+    liveness,
+    pausing,
+)
 from agentd.core.agent import After, Agent
 from agentd.core.events import Froze, KillStuck, LinesDropped, OomChild, ProcessEvent, Sampled
 from agentd.core.memory import MemoryNews
@@ -20,6 +29,8 @@ def judge(turn: Turn, agent: Agent) -> None:
     """Tell a health that changed, and act on silence where the config says so."""
     if agent.stop is not None:
         return  # it is on its way down already, and that was told
+    if agent.memory.restart_by_ms is not None and leak_restart.take_moment(turn, agent):
+        return
     health = liveness.health_of(agent, turn.now_ms)
     if health is agent.noted:
         return
@@ -220,4 +231,4 @@ def _tell_memory(turn: Turn, agent: Agent, news: MemoryNews) -> None:
     if news.event == "memory.limit":
         pausing.act(turn, agent, config.on_limit, StopReason.MEMORY_LIMIT, news.message)
     elif news.event == "memory.leak" and config.leak == "restart":
-        pausing.act(turn, agent, "restart", StopReason.MEMORY_LEAK, news.message)
+        leak_restart.want(turn, agent, news.message)

@@ -36,6 +36,8 @@ StatusWord = Literal[
     "done",
 ]
 Hash = Annotated[str, Meta(pattern="^[0-9a-fA-F]{1,16}$")]
+# Twice a SHA-256 in hex: detectors keep many of them.
+Fingerprint = Annotated[str, Meta(max_length=128)]
 Attempt = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
@@ -68,7 +70,7 @@ class ProgressShape(Struct, gc=False):
 
     done: Amount | None = None
     total: Amount | None = None
-    state_fp: Text | None = None
+    state_fp: Fingerprint | None = None
 
 
 class HeartbeatShape(Said, gc=False):
@@ -127,11 +129,11 @@ class StepShape(Said, gc=False):
     step: Text | Integer | Number | None = None
     note: Text | None = None
     tool: Text | None = None
-    args_fp: Text | None = None
-    args_nfp: Text | None = None
+    args_fp: Fingerprint | None = None
+    args_nfp: Fingerprint | None = None
     args_len: Count | None = None
-    out_fp: Text | None = None
-    out_nfp: Text | None = None
+    out_fp: Fingerprint | None = None
+    out_nfp: Fingerprint | None = None
     out_len: Count | None = None
     lines: Annotated[list[Hash], Meta(max_length=HASHES_MAX)] | None = None
     ok: bool | None = None

@@ -1,8 +1,10 @@
 """The judge: when it is asked, what it is shown, and when its word is acted on."""
 
 import pytest
+from msgspec import structs
 
 from agentd.config.agent import HeartbeatConfig, JudgeConfig
+from agentd.config.schema import Config
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.accounts import Periods, Span
@@ -55,6 +57,17 @@ def test_it_is_asked_after_so_many_steps_and_then_every_so_many(
             seen.append(number)
             say(fleet, closer=True, confidence=1.0)
     assert seen == asked_at
+
+
+def test_a_shorter_distance_between_questions_holds_at_once() -> None:
+    fleet = judged(after=5, every=1_000)
+    assert len(steps(fleet, 5)) == 1
+    say(fleet, closer=True, confidence=1.0)
+    judge = JudgeConfig(command=["judge"], after=5, every=5)
+    changed = structs.replace(fleet["a"].config, judge=judge)
+    fleet.tell(ev.Configured(Config(agents={"a": changed}), applied=frozenset({"a"})))
+    assert steps(fleet, 4) == []
+    assert len(steps(fleet, 1)) == 1
 
 
 def test_it_is_shown_the_window_and_what_the_agent_says_of_itself() -> None:

@@ -42,6 +42,8 @@ class Ledger:
     """What was left of it when the agent was paused."""
     frozen: tuple[int, int | None] | None = None
     """Of a frozen incarnation: its number, and how long it had been silent."""
+    thawed: int | None = None
+    """Its incarnation that was let go last, and not frozen since."""
 
 
 class Invariants:
@@ -218,9 +220,16 @@ class Invariants:
         agent = core.agents.get(effect.agent)
         if agent is None or agent.incarnation != effect.incarnation:
             raise Broken(f"INV9 {effect}: aimed at an incarnation that is gone")
+        ledger = self.of(effect.agent)
         leaves = core.closing or (agent.stop is not None and agent.stop.after is After.REMOVE)
-        if isinstance(effect, do.Thaw) and self.of(effect.agent).word == "pause" and not leaves:
-            raise Broken(f"INV4 {effect.agent}: thawed while paused")
+        # A daemon that died in a stop had let it go already, and the next one repeats that.
+        again = agent.stop is not None and ledger.thawed == effect.incarnation
+        if isinstance(effect, do.Thaw):
+            if ledger.word == "pause" and not (leaves or again):
+                raise Broken(f"INV4 {effect.agent}: thawed while paused")
+            ledger.thawed = effect.incarnation
+        elif isinstance(effect, do.Freeze):
+            ledger.thawed = None
 
     def _failures(self, agent: Agent, event: ev.Event) -> None:
         """INV8: a row is forgiven by a person or by time well spent, by nothing else."""

@@ -262,6 +262,13 @@ def test_bounds_hold_on_both_sides(field: str, good: object, bad: object) -> Non
         decode_line(json.dumps({field: bad}).encode())
 
 
+@pytest.mark.parametrize("field", ["args_fp", "args_nfp", "out_fp", "out_nfp"])
+def test_a_fingerprint_is_no_place_for_content(field: str) -> None:
+    decode_line(json.dumps({"type": "step", field: "f" * 128}).encode())
+    with pytest.raises(BadLine, match=f"^{field}: "):
+        decode_line(json.dumps({"type": "step", field: "f" * 129}).encode())
+
+
 def test_c5_a_budget_cannot_be_lowered_by_a_negative_zero() -> None:
     assert beat(cost_usd=-0.0).cost_micros == 0
 
