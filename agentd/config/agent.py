@@ -117,7 +117,7 @@ class MemoryConfig(Table, frozen=True, kw_only=True):
     """What is done at the limit."""
 
     leak: Literal["off", "alert", "restart"] = "alert"
-    """What is done about a leak: nothing, an alert, or a graceful restart, at a checkpoint or when idle."""
+    """What is done about a leak: nothing, an alert, or a restart at a good moment."""
 
     def __post_init__(self) -> None:
         if self.sample_ms < 10:  # noqa: PLR2004 - ten milliseconds, a bound for the daemon's sake

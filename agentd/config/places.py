@@ -87,7 +87,7 @@ def places(
 def _socket(user: User, base: Path, daemon: DaemonConfig, option: str | None) -> Path:
     named = option or user.environ.get("AGENTD_SOCKET")
     if named:
-        return Path(named)
+        return Path(named).absolute()  # agents run in directories of their own
     if daemon.socket:
         return base / daemon.socket
     directory = _from_systemd(user, "RUNTIME_DIRECTORY")

@@ -2,7 +2,7 @@
 
 from agentd.config.agent import AgentConfig
 from agentd.config.schema import Config
-from agentd.core import ends, lifecycle
+from agentd.core import budgets, ends, lifecycle
 from agentd.core.agent import After, Agent, Presence, Stop
 from agentd.core.effects import Forget, Freeze, KillTree
 from agentd.core.events import Exited, Fate, Started
@@ -77,6 +77,8 @@ def restore(turn: Turn, agent: Agent, fate: Fate) -> None:
     agent.since_ms = turn.now_ms
     agent.awaiting = agent.durable.awaiting
     turn.touch(agent)
+    # Before anything more is spent: what was said of its budgets was said of the old limits.
+    budgets.watch(agent)
     if agent.config.external:
         # Nobody's process. One that was heard of must not vanish behind a restart of ours.
         if agent.state is not State.STOPPED:

@@ -1,10 +1,11 @@
 """Budgets: what an agent may spend in a cycle, a run, and a civil hour, day or month.
 
 Rule 1: a budget is exceeded when more than it was spent; spending all of it is allowed.
-Rule 2: what is spent never falls within a period, whatever crashes (see `accounts`).
+Rule 2: what is spent never falls within a period (see `accounts`), but for what a crash of the
+daemon loses: at most five seconds of spending on which nothing was decided.
 Rule 3: nothing that a budget has stopped goes on by itself. A person's word that brings the
 agent up again (resume, start, restart) overrides the budgets that are exceeded by then, and
-only those, each until its own period ends.
+only those, each until its own period ends, or its limit is raised above what is spent.
 """
 
 from collections.abc import Iterator
@@ -155,11 +156,21 @@ def _limits(agent: Agent) -> tuple[Limit, ...]:
     if spending.budget is not agent.config.budget:
         spending.budget = agent.config.budget
         spending.limits = tuple(limits_of(agent.config.budget))
-        durable = agent.durable
-        # One that was raised or taken away can be exceeded anew.
-        still = [one.name for one in spending.limits if used(durable, one) > one.amount]
-        durable.budgets_exceeded = tuple(n for n in durable.budgets_exceeded if n in still)
+        _hold_anew(agent.durable, spending.limits)
     return spending.limits
+
+
+def _hold_anew(durable: Durable, limits: tuple[Limit, ...]) -> None:
+    """What was told of a budget, or said over it, stands only where that much is still spent.
+
+    One that was raised or taken away, if only while no daemon ran, can be told of anew. Of one
+    that stayed as it was nothing is forgotten: what is spent doesn't fall.
+    """
+    over = {one.name for one in limits if used(durable, one) > one.amount}
+    near = {one.name for one in limits if used(durable, one) >= one.warn_from}
+    durable.budgets_exceeded = tuple(n for n in durable.budgets_exceeded if n in over)
+    durable.budgets_overridden = tuple(n for n in durable.budgets_overridden if n in over)
+    durable.budgets_warned = tuple(n for n in durable.budgets_warned if n in near)
 
 
 def standing(agent: Agent) -> tuple[Limit, ...]:

@@ -35,21 +35,21 @@ def start(turn: Turn, agent: Agent, asked: Requested) -> str:
     if fresh:
         lifecycle.new_execution(turn, agent)
         turn.touch(agent)
-    _come_up(agent, asked)
+    over = _come_up(turn, agent, asked, "started")
     turn.touch(agent)
     _clear_escalation(agent)
     if agent.has_process:
         if agent.stop is not None:
             lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
-            return "starts again as soon as it has stopped"
+            return f"starts again as soon as it has stopped{over}"
         if fresh:
             lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
-            return "restarts as a new execution"
-        return "runs already"
+            return f"restarts as a new execution{over}"
+        return f"runs already{over}"
     if agent.state is State.STARTING:
-        return "starts already"
+        return f"starts already{over}"
     lifecycle.want_start(turn, agent, f"started {_by(asked)}", by_hand=True)
-    return _told_start(turn, agent)
+    return _told_start(turn, agent) + over
 
 
 def restart(turn: Turn, agent: Agent, asked: Requested) -> str:
@@ -57,15 +57,15 @@ def restart(turn: Turn, agent: Agent, asked: Requested) -> str:
     _refuse_external(agent)
     _refuse_held_back(agent, "restart")
     _clear_escalation(agent)
-    _come_up(agent, asked)
+    over = _come_up(turn, agent, asked, "restarted")
     turn.touch(agent)
     if agent.has_process:
         lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
-        return "restarts"
+        return f"restarts{over}"
     if agent.state is State.STARTING:
-        return "starts already"
+        return f"starts already{over}"
     lifecycle.want_start(turn, agent, f"restarted {_by(asked)}", by_hand=True)
-    return _told_start(turn, agent)
+    return _told_start(turn, agent) + over
 
 
 def stop(turn: Turn, agent: Agent, asked: Requested) -> str:
@@ -122,12 +122,6 @@ def resume(turn: Turn, agent: Agent, asked: Requested) -> str:
         )
     if agent.intent is Intent.UP:
         return "is neither paused nor killed"
-    if agent.has_process and agent.state is State.STOPPING:
-        if agent.intent is Intent.KILLED:
-            lifecycle.new_execution(turn, agent)
-        _come_up(agent, asked)
-        lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, _by(asked), After.AGAIN)
-        return "starts again as soon as it has stopped"
     _clear_escalation(agent)
     return pausing.resume(turn, agent, asked.who, asked.reason)
 
@@ -187,11 +181,14 @@ def _clear_escalation(agent: Agent) -> None:
         ends.forget_failures(agent)
 
 
-def _come_up(agent: Agent, asked: Requested) -> None:
+def _come_up(turn: Turn, agent: Agent, asked: Requested, done: str) -> str:
+    """It is meant to be up; returns which budgets that overrides, after the journal says so."""
     durable = agent.durable
     durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, asked.who, asked.reason
     durable.forget_wish()
-    budgets.override(agent)
+    if not budgets.exceeded(agent):
+        return ""
+    return pausing.override_budgets(turn, agent, f"{done} {_by(asked)}")
 
 
 def _told_start(turn: Turn, agent: Agent) -> str:

@@ -171,7 +171,7 @@ def _figures(agent: Agent, limit: Limit) -> dict[str, object]:
         "unit": _unit(unit),
         "limit": _figure(unit, limit.amount),
         "used": _figure(unit, spent),
-        "on_exceeded": agent.config.budget.on_exceeded,
+        "on_exceeded": "alert" if agent.config.external else agent.config.budget.on_exceeded,
         "period_ends_ms": mark.ends_ms if mark is not None else None,
     }
 
@@ -194,4 +194,5 @@ def _amount(unit: str, amount: float) -> str:
     if unit == "tokens":
         return f"{amount:,.0f} tokens"
     dollars = _dollars(unit, amount)
-    return f"${dollars:.2f}" if dollars >= 1 or not dollars else f"${dollars:.4g}"
+    whole, _, rest = f"{dollars:.6f}".partition(".")
+    return f"${whole}.{rest.rstrip('0'):0<2}" if dollars < 1 else f"${dollars:.2f}"

@@ -49,6 +49,8 @@ def finish_run(
     durable = agent.durable
     after = agent.stop.after if agent.stop is not None else None
     parked_until_ms = durable.parked_until_ms if agent.state is State.PARKED else None
+    # An end while it waits for its provider is no failure, unless the kernel or we made it.
+    excused = end.by_hand or (parked_until_ms is not None and after is None and not _is_grave(end))
     if agent.intent is not Intent.PAUSED or agent.stop is None:
         durable.reason, durable.evidence = end.reason, end.evidence  # else why it is paused stands
     durable.last_exit = LastExit(end.reason, end.evidence, turn.now_ms, code, signal)
@@ -60,9 +62,10 @@ def finish_run(
         severity=_severity(end),
         reason=end.reason,
         data={"code": code, "signal": signal},
-        alert=False if end.by_hand or breakers.explains(turn, agent, end.reason) else None,
+        alert=False if excused or breakers.explains(turn, agent, end.reason) else None,
     )
     actions.tell_cut_off(turn, agent, end.reason)
+    lifecycle.refuse_early(turn, agent)
     agent.forget_run()
     agent.ended_by_hand = end.by_hand
     if after is After.REMOVE:
@@ -82,8 +85,12 @@ def finish_run(
         follow_policy(turn, agent, end)
 
 
+def _is_grave(end: End) -> bool:
+    return end.reason is StopReason.OOM_KILLED
+
+
 def _severity(end: End) -> str:
-    if end.reason is StopReason.OOM_KILLED:
+    if _is_grave(end):
         return CRITICAL
     return WARNING if end.failed else INFO
 

@@ -1,7 +1,6 @@
 """What an agent says, taken in: telemetry, signs of life, readiness, parking."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from agentd.core import (
     asking,
@@ -21,8 +20,6 @@ from agentd.core.events import AgentAsked
 from agentd.core.lines import Call, Heartbeat, Hello, Line, Notify, Status, Step
 from agentd.core.states import State, Trigger
 from agentd.core.turn import Turn
-
-ENDED: Final = "this incarnation has ended; its lines don't count any more"
 
 
 def is_current(agent: Agent, incarnation: int) -> bool:
@@ -104,7 +101,7 @@ def answer_question(turn: Turn, agent: Agent | None, asked: AgentAsked) -> None:
     if agent is not None and is_current(agent, asked.incarnation):
         hear_question(turn, agent, asked)
     else:
-        turn.do(Reply(asked.request, error=("forbidden", ENDED, "")))
+        turn.do(Reply(asked.request, error=("forbidden", lifecycle.ENDED, "")))
 
 
 def _hear_heartbeat(turn: Turn, agent: Agent, beat: Heartbeat) -> None:

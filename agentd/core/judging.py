@@ -39,9 +39,16 @@ def hear_step(turn: Turn, agent: Agent, step: Step) -> None:
 
 
 def on_judged(turn: Turn, agent: Agent, event: Judged) -> None:
-    """Take in the judge's word, or that it had none; its cost counts in any case."""
+    """Take in the judge's word, or that it had none; its cost counts in any case.
+
+    The word comes first: a budget that its own cost exceeds must not swallow a verdict.
+    """
+    _take_word(turn, agent, event)
     if event.cost_micros:
         ledger.spend_micros(turn, agent, event.cost_micros)
+
+
+def _take_word(turn: Turn, agent: Agent, event: Judged) -> None:
     judging = agent.judging
     window = judging.asked
     if window is None or event.incarnation != _incarnation(agent):

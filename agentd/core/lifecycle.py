@@ -6,8 +6,8 @@ from agentd.config.units import format_duration
 from agentd.core import accounts, actions, budgets, liveness
 from agentd.core.agent import After, Agent, Presence, Stop
 from agentd.core.dependencies import blockers
-from agentd.core.effects import Control, KillTree, Signal, Spawn, Thaw, Validate
-from agentd.core.events import Spawned, SpawnFailed, Validated
+from agentd.core.effects import Control, KillTree, Reply, Signal, Spawn, Thaw, Validate
+from agentd.core.events import AgentAsked, Spawned, SpawnFailed, Validated
 from agentd.core.states import TRANSITIONS, Intent, State, StopReason, Trigger
 from agentd.core.turn import WARNING, Turn
 
@@ -15,6 +15,7 @@ from agentd.core.turn import WARNING, Turn
 SHORTAGE_WAIT_MS_MIN: Final = 1_000
 SHORTAGE_WAIT_MS_MAX: Final = 30_000
 SHORTAGE_DOUBLINGS_MAX: Final = 10
+ENDED: Final = "this incarnation has ended; its lines don't count any more"
 
 
 def want_start(
@@ -69,6 +70,8 @@ def _begin(turn: Turn, agent: Agent, cause: str) -> None:
     if durable.incarnation > 1:
         durable.restarts += 1
     agent.telemetry.forget_work()
+    if durable.first_start:  # also one that the run before told on its way down
+        agent.telemetry.goal = None
     budgets.begin_incarnation(agent)
     turn.journal("agent.starting", agent, f"starting: {cause}", data={"cause": cause})
     if agent.config.restart.validate and not durable.first_start:
@@ -135,12 +138,21 @@ def on_ready(turn: Turn, agent: Agent, by: str) -> None:
     turn.journal("agent.ready", agent, f"ready: {by}")
 
 
+def refuse_early(turn: Turn, agent: Agent) -> None:
+    """No news of its spawn will come: whoever asked before it is answered all the same."""
+    for each in agent.early:
+        if isinstance(each, AgentAsked):
+            turn.do(Reply(each.request, error=("forbidden", ENDED, "")))
+    agent.early.clear()
+
+
 def on_shortage(turn: Turn, agent: Agent, event: SpawnFailed) -> None:
     """The host could not spare a process; that is no failure of the agent."""
     agent.shortages += 1
     doublings = min(agent.shortages - 1, SHORTAGE_DOUBLINGS_MAX)
     wait_ms = min(SHORTAGE_WAIT_MS_MAX, SHORTAGE_WAIT_MS_MIN * 2**doublings)
     agent.presence = Presence.NONE
+    refuse_early(turn, agent)
     agent.shortage_until_ms = turn.now_ms + wait_ms
     turn.touch(agent)
     if agent.shortages == 1:

@@ -51,24 +51,33 @@ def _stop_cooldown(agent: Agent, now_ms: int) -> None:
 
 
 def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
-    """Let it go on; returns what became of it, for the person who asked."""
+    """Let it go on; returns what became of it, for the person who asked.
+
+    One that is on its way down comes to its end first, and starts again then.
+    """
     durable = agent.durable
     was = agent.intent
     durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, who, why
     durable.forget_wish()
     agent.work.pardon(turn.now_ms)
+    agent.spending.spikes.end_row()
     turn.touch(agent)
+    told = f"resumed by {who}"
     if was is Intent.KILLED:
         lifecycle.new_execution(turn, agent)
-        told = f"resumed by {who} after a kill, as a new execution"
-        over = _override_budgets(turn, agent, told)
+        told += " after a kill, as a new execution"
+    over = override_budgets(turn, agent, told)
+    if agent.has_process and agent.state is State.STOPPING:
+        asked = f"by {who}" + (f": {why}" if why else "")
+        lifecycle.begin_stop(turn, agent, StopReason.USER_RESTARTED, asked, After.AGAIN)
+        return f"starts again as soon as it has stopped{over}"
+    if was is Intent.KILLED:
         lifecycle.want_start(turn, agent, f"resumed by {who}", by_hand=True)
         return f"was killed: a new execution begins{over}"
-    over = _override_budgets(turn, agent, f"resumed by {who}")
     return _go_on(turn, agent, who) + over
 
 
-def _override_budgets(turn: Turn, agent: Agent, told: str) -> str:
+def override_budgets(turn: Turn, agent: Agent, told: str) -> str:
     """A person's word outranks the budgets that are exceeded by now; say so, here and there."""
     names = budgets.override(agent)
     over = budgets.word_on(names)

@@ -1,6 +1,6 @@
 """A new configuration: what came, what went, what changed; everything else is untouched."""
 
-from agentd.core import boot, lifecycle
+from agentd.core import boot, budgets, lifecycle
 from agentd.core.agent import After, Agent
 from agentd.core.effects import Forget
 from agentd.core.events import Configured
@@ -24,6 +24,7 @@ def apply(turn: Turn, agents: dict[str, Agent], event: Configured) -> None:
             agent.memory.begin(config.memory, turn.now_ms)
         agent.config = config
         agent.spending.configure(config)
+        budgets.watch(agent)
         if agent.stop is not None and agent.stop.after is After.REMOVE:
             lifecycle.begin_stop(turn, agent, StopReason.CONFIG_CHANGED, "", After.AGAIN)
         elif name in event.restart:

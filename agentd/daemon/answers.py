@@ -22,6 +22,7 @@ from agentd.daemon.followers import Event, Followers, Wanted
 from agentd.daemon.followers import Stream as EventStream
 from agentd.daemon.logfollow import LogsWanted, follow_logs
 from agentd.daemon.logkeeper import Logs
+from agentd.daemon.masks import Masks
 from agentd.daemon.offload import Offload
 from agentd.daemon.reload import Reloader
 from agentd.store.store import Store
@@ -88,6 +89,8 @@ class Answers:
     logs: Logs
     checkpoints: Checkpoints
     calendar: Calendar = field(default_factory=Calendar)
+    masks: Masks = field(default_factory=Masks)
+    """Applied to what agents and their judges have said."""
 
     async def answer(self, command: Command, *, viewer: bool) -> Mapping[str, object]:
         """Return the document asked for.
@@ -124,7 +127,7 @@ class Answers:
         if not args.get("all") and not args.get("select"):
             names = [name for name in names if not name.startswith(INTERNAL_PREFIX)]
         now_ms, wall_ms = self.calendar.now()
-        return status_document(
+        document = status_document(
             self.supervisor.agents,
             names,
             now_ms=now_ms,
@@ -132,6 +135,7 @@ class Answers:
             daemon=self.facts.block(),
             host=self.host,
         )
+        return self.masks.status(document)
 
     async def events(self, args: Args, *, viewer: bool) -> Mapping[str, object]:
         """Return a page of events, and the id to go on from."""

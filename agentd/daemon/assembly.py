@@ -145,6 +145,7 @@ class Assembly:
             offload=self.offload,
             logs=self.logs,
             checkpoints=Checkpoints(self.supervisor, self.store, self.offload, Calendar()),
+            masks=self.masks,
         )
         self.requests = Requests(self.aio, self.loop.post, answers, self.storage_error, self.deeds)
         self.questions = Questions(self.loop.post)

@@ -230,7 +230,8 @@ class Connection:
     def _on_overflow(self) -> None:
         if not self.finishing:
             self._hall.counters.lines_overlong += 1
-            self.send(replies.failed(None, "bad_request", "a line is longer than 64 KiB"))
+            told = "a line is longer than 64 KiB (a checkpoint: 1 MiB)"
+            self.send(replies.failed(None, "bad_request", told))
             # Closed with something unread, the peer would learn of the reset and not of why.
             with contextlib.suppress(OSError):
                 self._sock.recv_into(_buffer)

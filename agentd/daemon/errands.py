@@ -56,7 +56,7 @@ class Errands:
     post: Callable[[Event], None]
     parent: Parent
     masks: Masks = field(default_factory=Masks)
-    """Applied to what is told of a command's output."""
+    """Applied to all that is told of a command: its output, and what kept it from running."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def validate(self, effect: Validate, config: AgentConfig) -> None:
@@ -92,15 +92,17 @@ class Errands:
             return
 
         async def work() -> None:
-            ended = await self.carry_out(errand)
-            done(Ended(ended.ok, self.masks.text(ended.told)))
+            done(await self.carry_out(errand))
 
         task = self.aio.create_task(work())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def carry_out(self, errand: "Errand") -> Ended:
-        """Run a command to its end; one that could not be started has ended too."""
+        """Run a command to its end; one that could not be started has ended too.
+
+        What is told of it has no secrets in it; its answer is as it was given.
+        """
         try:
             with contextlib.closing(_Said(self.aio)) as said:
                 if not errand.answers:
@@ -108,7 +110,7 @@ class Errands:
                 with contextlib.closing(_Answer(self.aio)) as answer:
                     return await self._attend(errand, answer, said)
         except Exception as error:  # noqa: BLE001 - whoever asked waits for an answer
-            return Ended(ok=False, told=str(error) or type(error).__name__)
+            return Ended(ok=False, told=self.masks.text(str(error) or type(error).__name__))
 
     async def _attend(self, errand: "Errand", answer: "_Said", said: "_Said") -> Ended:
         child = errand.fork(answer.writer, said.writer)
@@ -124,7 +126,8 @@ class Errands:
         try:
             ended = await self._await_end(child, pidfd, errand.timeout_ms)
             ok = ended == "exited with code 0"
-            return Ended(ok, f"{ended}{said.tail()}", answer.whole() if errand.answers else b"")
+            told = f"{ended}{said.tail(self.masks)}"
+            return Ended(ok, told, answer.whole() if errand.answers else b"")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)  # nothing it began outlives it
@@ -164,9 +167,10 @@ class _Said:
         self._open = True
         aio.add_reader(self._fd, self._read)
 
-    def tail(self) -> str:
-        """Return what it said last, on one line."""
-        text = " ".join(self.whole().decode(errors="replace").split())[-EVIDENCE_LENGTH_MAX:]
+    def tail(self, masks: Masks) -> str:
+        """Return what it said last, on one line; cut last, or half of a secret could stay."""
+        said = masks.text(self.whole().decode(errors="replace"))
+        text = " ".join(said.split())[-EVIDENCE_LENGTH_MAX:]
         return f": {text}" if text else ""
 
     def whole(self) -> bytes:

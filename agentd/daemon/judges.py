@@ -67,6 +67,14 @@ class Judges:
             task.cancel()
 
     async def _judge(self, effect: Judge, config: AgentConfig) -> None:
+        try:
+            judged = _judged(effect, await self._ask(effect, config))
+        except Exception as error:  # noqa: BLE001 - the core asks no other until this is answered
+            told = f"it could not be asked: {error!r}"
+            judged = Judged(effect.agent, effect.incarnation, error=told)
+        self.post(judged)
+
+    async def _ask(self, effect: Judge, config: AgentConfig) -> Ended:
         async with self._turns:
             payload = {**effect.payload, "log_tail": await self._log_tail(effect.agent)}
             errand = Errand(
@@ -77,11 +85,7 @@ class Judges:
                 payload=json.dumps(payload).encode(),
                 answers=True,
             )
-            ended = await self.errands.carry_out(errand)
-        judged = _judged(effect, ended)
-        if judged.error:
-            log.warning("judge.failed", agent=effect.agent, told=judged.error)
-        self.post(judged)
+            return await self.errands.carry_out(errand)
 
     async def _log_tail(self, agent: str) -> list[str]:
         """Return the last lines of an agent's output; none where they can't be had."""

@@ -214,7 +214,9 @@ class Loop:
         due_ms = self._timer_due_ms
         self._timer = self._timer_due_ms = None
         if due_ms is None or due_ms == self._put_off_ms or boottime_ms() - due_ms <= LAG_MS_MAX:
-            self.post(Ticked())
+            # A wake-up by a signal tells of no socket. One turn that reads what is ready comes
+            # first, and the next one judges.
+            self._aio.call_soon(self._aio.call_soon, self.post, Ticked())
             return
         self._put_off_ms = self._timer_due_ms = due_ms
         self._timer = self._aio.call_later(CATCH_UP_MS / 1000, self._on_deadline)

@@ -1,17 +1,28 @@
 """Secrets of the config, kept out of events: agents' own words and their commands' output.
 
 Logs are masked where they are read (loglines.py); what goes into the journal and to people is
-masked before it is written, for it is copied further from there.
+masked before it is written, for it is copied further from there. The core's own records keep
+what was said as it was said: a status is masked when it is made.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentd.core.effects import Alert, Effect, Journal
+from agentd.core.effects import Alert, Effect, Journal, Reply, Run
 from agentd.core.records import Record
 
 MASK: Final = "***"
+
+# What of an agent's status is, or may quote, the words of agents, of their judges and of people.
+_SAID: Final = frozenset(
+    (
+        *("evidence", "last_exit", "no_progress", "transitions", "intent_reason", "held_why"),
+        *("task", "step", "tool", "goal", "model", "unfinished", "open_call"),
+    )
+)
+# What of an incident's payload is ours.
+_OURS: Final = frozenset(("agent", "reason"))
 
 
 @dataclass(slots=True)
@@ -33,9 +44,29 @@ class Masks:
 
     def effect(self, effect: Effect) -> Effect:
         """Return an effect as it may be written down and told."""
-        if self.secrets and isinstance(effect, Journal | Alert):
+        if not self.secrets:
+            return effect
+        if isinstance(effect, Journal | Alert):
             return replace(effect, record=self._record(effect.record))
+        if isinstance(effect, Run):
+            return replace(effect, payload=self._but(_OURS, effect.payload))
+        if isinstance(effect, Reply) and effect.error is not None:
+            code, message, hint = effect.error
+            return replace(effect, error=(code, self.text(message), hint))
         return effect
+
+    def status(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """Return a status document as it may be shown."""
+        agents = document["agents"]
+        if not self.secrets or not isinstance(agents, list):
+            return document
+        return {**document, "agents": [self._agent(agent) for agent in agents]}
+
+    def _agent(self, agent: Mapping[str, object]) -> dict[str, object]:
+        return self._but(frozenset(agent.keys() - _SAID), agent)
+
+    def _but(self, ours: frozenset[str], data: Mapping[str, object]) -> dict[str, object]:
+        return {name: value if name in ours else self._value(value) for name, value in data.items()}
 
     def _record(self, record: Record) -> Record:
         data = {name: self._value(value) for name, value in record.data.items()}

@@ -11,10 +11,22 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from agentd.config.encodable import encodable, plain
-from agentd.core.records import Durable
+from agentd.core import accounts
+from agentd.core.records import Durable, Mark
 
 _ENCODER = msgspec.json.Encoder(enc_hook=plain)
 _DECODER = msgspec.json.Decoder(Durable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How a row of before there were accounts is told from a later one, and what it alone has."""
+
+    run: Mark | None = None
+    cost_known: bool = False
+
+
+_DECODER_OF_BEFORE = msgspec.json.Decoder(_Before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +47,17 @@ def encode(durable: Durable) -> str:
 
 
 def decode(text: str) -> Durable:
-    """Read what `encode` wrote; raises `msgspec.DecodeError` for anything else."""
-    return _DECODER.decode(text)
+    """Read what `encode` wrote; raises `msgspec.DecodeError` for anything else.
+
+    In a row of before there were accounts, all of them begin now: how much of its totals was
+    spent in the running cycle and run, nobody knows.
+    """
+    durable = _DECODER.decode(text)
+    before = _DECODER_OF_BEFORE.decode(text)
+    if before.run is None:
+        durable.priced = int(before.cost_known)
+        accounts.begin_run(durable)
+    return durable
 
 
 def carried_over(durable: Durable, written: Moment, now: Moment) -> Durable:

@@ -51,10 +51,11 @@ def heartbeat(said: HeartbeatShape) -> Heartbeat:
     """Make the core's heartbeat. Written for speed: rare fields are set after the common."""
     step = said.step
     cost = said.cost_usd
+    tokens = said.tokens if said.tokens is not None else said.tokens_used
     progress = said.progress
     beat = Heartbeat(
         _STATUS[said.status],
-        said.tokens,
+        tokens if tokens is None else int(tokens),
         None,
         None if cost is None else round(cost * MICROS),
         said.model,
@@ -82,8 +83,6 @@ def heartbeat(said: HeartbeatShape) -> Heartbeat:
     if said.off_thread or said.dropped:
         beat.off_thread = bool(said.off_thread)
         beat.dropped = said.dropped or 0
-    if said.tokens_used is not None and said.tokens is None:
-        beat.tokens = said.tokens_used
     if said.ts is not None and not isinstance(said.ts, str):
         beat.sent_at_s = said.ts
     if isinstance(progress, ProgressShape):
@@ -99,11 +98,11 @@ def usage(said: UsageShape | None) -> Usage | None:
     if cache_write is None:
         cache_write = said.cache_creation_input_tokens
     return Usage(
-        said.input_tokens or 0,
-        said.output_tokens or 0,
-        said.cache_read_input_tokens or 0,
-        cache_write or 0,
-        said.reasoning_output_tokens or 0,
+        int(said.input_tokens or 0),
+        int(said.output_tokens or 0),
+        int(said.cache_read_input_tokens or 0),
+        int(cache_write or 0),
+        int(said.reasoning_output_tokens or 0),
     )
 
 

@@ -32,7 +32,11 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 Integer = Annotated[int, Meta(ge=-INTEGER_MAX, le=INTEGER_MAX)]
 Number = Annotated[float, Meta(ge=-1e18, le=1e18)]
 Amount = Annotated[float, Meta(ge=0, le=1e18)]
-Tokens = Annotated[int, Meta(ge=0, le=TOKENS_STEP_MAX)]
+# Counted by programs that know only one kind of number, too: 50.0 is fifty.
+Tokens = (
+    Annotated[int, Meta(ge=0, le=TOKENS_STEP_MAX)]
+    | Annotated[float, Meta(ge=0, le=TOKENS_STEP_MAX)]
+)
 Dollars = Annotated[float, Meta(ge=0, le=COST_STEP_USD_MAX)]
 Count = Annotated[int, Meta(ge=0, le=COUNT_STEP_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=SECONDS_MAX)]

@@ -143,3 +143,14 @@ def test_a_shutdown_that_takes_too_long_exits_124(serve: Serve, ctl: Ctl) -> Non
     code, out, err = ctl("shutdown", "--timeout", "0.5")
     assert (code, out) == (124, "")
     assert "still stopping" in err
+
+
+@pytest.mark.parametrize(
+    "words", [("--cost-usd", "nan"), ("--latency-ms", "inf"), ("--progress", "nan/3")]
+)
+def test_what_is_no_number_is_refused_before_it_is_sent(
+    words: tuple[str, str], spawned: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    done = spawned("heartbeat", *words)
+    assert done.returncode == 2
+    assert words[1].partition("/")[0] in done.stderr

@@ -126,7 +126,8 @@ def test_on_exceeded_is_carried_out_once(action: str, state: State | None) -> No
 def test_an_external_agent_can_only_be_told_of() -> None:
     fleet = Fleet({"a": config(external=True, budget=budget(tokens_per_day=10))}).start()
     fleet.beat("a", 1_000, Heartbeat(tokens=11))
-    assert fleet.told("budget.exceeded")
+    [told] = fleet.told("budget.exceeded")
+    assert told.data["on_exceeded"] == "alert"
     assert fleet["a"].intent is Intent.UP
 
 
@@ -202,8 +203,35 @@ def test_a_start_by_hand_is_a_persons_word_as_well(verb: str) -> None:
     fleet.beat("a", 2_000, Heartbeat(tokens=1_001))
     fleet.ask("stop", "a", at_ms=3_000)
     fleet.end("a", 4_000, signal=15)
-    fleet.ask(verb, "a", at_ms=5_000)
+    reply = fleet.ask(verb, "a", at_ms=5_000)
+    assert "overridden: tokens_per_day until its day ends" in str(reply.result)
+    [record] = fleet.told("agent.resumed")
+    assert record.message == f"{verb}ed by ada; overridden: tokens_per_day until its day ends"
+    assert record.data == {"overridden": ["tokens_per_day"]}
     fleet.beat("a", 6_000, Heartbeat(tokens=1_001))
+    assert fleet["a"].intent is Intent.UP
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_a_start_by_hand_that_overrides_nothing_does_not_speak_of_it(verb: str) -> None:
+    fleet = fleet_of(tokens_per_day=1_000)
+    reply = fleet.ask(verb, "a", at_ms=2_000)
+    assert "overridden" not in str(reply.result)
+    assert not fleet.told("agent.resumed")
+
+
+def test_resumed_before_a_kill_has_ended_it_the_budgets_overridden_are_told() -> None:
+    fleet = fleet_of(tokens_per_day=1_000, tokens_per_run=900, on_exceeded="kill")
+    fleet.beat("a", 2_000, Heartbeat(tokens=1_001))
+    assert fleet.state_of("a") is State.STOPPING
+    reply = fleet.ask("resume", "a", at_ms=3_000)
+    told = "overridden: tokens_per_day until its day ends"
+    assert f"starts again as soon as it has stopped; {told}" in str(reply.result)
+    [record] = fleet.told("agent.resumed")
+    assert record.message == f"resumed by ada after a kill, as a new execution; {told}"
+    assert record.data == {"overridden": ["tokens_per_day"]}
+    fleet.end("a", 4_000, signal=9)
+    fleet.beat("a", 5_000, Heartbeat(tokens=900))
     assert fleet["a"].intent is Intent.UP
 
 

@@ -7,7 +7,7 @@ from agentd.config.units import Bytes, Milliseconds
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core import liveness
-from agentd.core.lines import Call, Heartbeat, Notify, Status
+from agentd.core.lines import ActionBegun, Call, Heartbeat, Notify, Status
 from agentd.core.states import Health, State, StopReason
 from tests.core.fleet import Fleet, config, kinds, running
 
@@ -243,3 +243,40 @@ def test_what_a_quick_program_says_before_the_news_of_its_spawn_is_heard() -> No
     fleet.tell(ev.Spawned("a", 1, 77))
     assert fleet.state_of("a") is State.RUNNING
     assert fleet["a"].telemetry.task == "t1"
+
+
+def quick(fleet: Fleet) -> None:
+    """A program that has asked something before the news of its spawn."""
+    fleet.can_spawn = False
+    fleet.start()
+    fleet.tell(ev.AgentAsked("a", 1, "agent-1", ActionBegun("k", "mail")), 10)
+
+
+def refused(made: list[do.Effect]) -> list[str]:
+    return [e.request for e in made if isinstance(e, do.Reply) and e.error is not None]
+
+
+def test_who_asked_in_a_run_that_ends_before_the_news_of_its_spawn_is_answered() -> None:
+    fleet = Fleet({"a": config()})
+    quick(fleet)
+    assert refused(fleet.end("a", 20, code=1)) == ["agent-1"]
+    fleet = Fleet({"a": config()})
+    quick(fleet)
+    assert refused(fleet.tell(ev.SpawnFailed("a", 1, "no such file"), 20)) == ["agent-1"]
+    fleet = Fleet({"a": config()})
+    quick(fleet)
+    assert refused(fleet.tell(ev.SpawnFailed("a", 1, "EAGAIN", shortage=True), 20)) == ["agent-1"]
+    assert not fleet["a"].early
+
+
+def test_a_goal_belongs_to_its_execution() -> None:
+    fleet = running()
+    fleet.beat("a", None, Heartbeat(goal="sell"))
+    fleet.end("a", 2_000, code=1)
+    assert fleet.state_of("a") is State.STARTING
+    assert fleet["a"].telemetry.goal == "sell"
+    fleet.ask("start", "a", at_ms=3_000, fresh=True)
+    fleet.beat("a", None, Heartbeat(goal="sell more"))
+    fleet.end("a", 4_000, signal=15)
+    assert fleet["a"].incarnation == 3
+    assert fleet["a"].telemetry.goal is None

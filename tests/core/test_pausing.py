@@ -2,13 +2,20 @@
 
 import pytest
 
-from agentd.config.agent import HeartbeatConfig, MemoryConfig, PauseConfig, RestartConfig
+from agentd.config.agent import (
+    HeartbeatConfig,
+    LoopConfig,
+    MemoryConfig,
+    PauseConfig,
+    RestartConfig,
+)
 from agentd.config.units import Bytes, Milliseconds
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.lines import ActionBegun, CheckpointPut, Heartbeat, Hello, Status
 from agentd.core.states import Health, Intent, State, StopReason
 from tests.core.fleet import Fleet, config, running
+from tests.core.steps import STEP_MS, step
 
 CHECKPOINT = PauseConfig(mode="checkpoint", checkpoint_timeout_ms=Milliseconds(20_000))
 MINUTE_MS = 60_000
@@ -149,6 +156,24 @@ def test_resumed_while_it_pauses_it_starts_again_when_it_is_down() -> None:
     fleet.end("a", 7_000, code=0)
     assert fleet.starts_of("a") == [0, 7_000]
     assert fleet["a"].durable.failures == 0
+
+
+def test_resumed_on_its_way_down_it_is_told_of_and_what_repeats_itself_is_let_pass() -> None:
+    fleet = running(pause=CHECKPOINT, loop=LoopConfig(on_loop="pause"))
+    looping = [step("where is it")] * 5
+    for line in looping:
+        fleet.beat("a", fleet.now_ms + STEP_MS, line)
+    assert fleet.told("loop.detected")
+    assert fleet.state_of("a") is State.STOPPING
+    fleet.ask("resume", "a", at_ms=fleet.now_ms + STEP_MS)
+    [resumed] = fleet.told("agent.resumed")
+    assert resumed.message == "resumed by ada"
+    fleet.end("a", fleet.now_ms + 100, code=0)
+    fleet.beat("a", fleet.now_ms + 1_000)
+    for line in looping:
+        fleet.beat("a", fleet.now_ms + STEP_MS, line)
+    assert fleet.state_of("a") is State.RUNNING
+    assert len(fleet.told("loop.detected")) == 1
 
 
 def test_paused_resumed_and_paused_again_it_stays_paused() -> None:

@@ -9,7 +9,10 @@ import pytest
 from tests.daemon.harness import Daemon, Document
 from tests.daemon.puppets import Puppet
 
+HIDDEN = "hunter22-a-secret"
 AGENT = """
+[environment]
+API_KEY = "{secret}"
 [heartbeat]
 required = false
 [judge]
@@ -20,6 +23,7 @@ window = 4
 timeout = "{timeout}"
 on_drift = "{action}"
 """
+DEFAULTS = {"timeout": "10s", "action": "alert", "secret": "none"}
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ class Bench:
         self.daemon, self.steps = daemon, 0
         path = daemon.root / "judge.sh"
         path.write_text(script)
-        text = AGENT.format(script=path, **{"timeout": "10s", "action": "alert", **keys})
+        text = AGENT.format(script=path, **{**DEFAULTS, **keys})
         self.puppet = Puppet(daemon, "a", text)
         puppets.append(self.puppet)
         daemon.start()
@@ -115,6 +119,29 @@ def test_a_judge_that_fails_is_no_verdict(
     assert told in bench.told("judge.failed")["message"]
     assert not daemon.events("a", "drift.warning")
     assert daemon.status("a")["state"] == "running"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_secret_gets_past_the_masks_by_way_of_a_judge(
+    daemon: Daemon, puppets: list[Puppet], *, fails: bool
+) -> None:
+    reason = f"it uses {HIDDEN}"
+    word = say(closer=False, confidence=0.97, reason=reason)
+    script = f"echo '{reason}' >&2; exit 3\n" if fails else word
+    bench = Bench(daemon, puppets, script, action="pause", secret=HIDDEN)
+    bench.puppet.ask({"goal": f"use {HIDDEN}", "task": HIDDEN})
+    bench.step(4)
+    if fails:
+        assert "it uses ***" in bench.told("judge.failed")["message"]
+        shown = daemon.status("a")
+    else:
+        bench.told("drift.warning")
+        bench.step(2)
+        shown = daemon.until_state("a", "paused")
+        assert shown["evidence"].endswith("it uses ***")
+    assert (shown["goal"], shown["task"]) == ("use ***", "***")
+    assert HIDDEN not in json.dumps(shown)
+    assert HIDDEN not in (daemon.root / "stderr").read_text()
 
 
 def test_a_judge_does_not_hold_the_daemon_up(daemon: Daemon, puppets: list[Puppet]) -> None:

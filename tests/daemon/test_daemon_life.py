@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.daemon.harness import PROGRAMS, PYTHON, Daemon, Refused, alive
+from tests.daemon.harness import DEFAULTS, PROGRAMS, PYTHON, Daemon, Refused, alive
 from tests.stopwatch import Stopwatch
 
 
@@ -264,7 +264,8 @@ def test_the_time_of_the_last_exit_is_the_same_whenever_it_is_asked_for(daemon: 
 
 
 def test_what_has_no_effect_yet_is_said_at_the_start_and_in_the_status(daemon: Daemon) -> None:
-    daemon.sleeper("one", "budget.usd_per_day = 5.0")
+    daemon.configure(extra=DEFAULTS + '\n[report]\nat = "07:00"\n')
+    daemon.sleeper("one")
     daemon.start()
-    assert daemon.ask("status")["daemon"]["no_effect_yet"] == ["agents.one.budget"]
-    assert "agents.one.budget: read and checked, but without effect" in daemon.log()
+    assert daemon.ask("status")["daemon"]["no_effect_yet"] == ["report"]
+    assert "report: read and checked, but without effect" in daemon.log()

@@ -7,7 +7,8 @@ import pytest
 
 from agentd.core.effects import Validate
 from agentd.core.events import Event, Validated
-from agentd.daemon.errands import Errand, Errands
+from agentd.daemon.errands import EVIDENCE_LENGTH_MAX, Errand, Errands
+from agentd.daemon.masks import Masks
 from tests.daemon.process_bench import WAIT_S, config, open_files
 
 
@@ -62,3 +63,33 @@ async def test_how_a_command_ended_is_told(command: str, told: str) -> None:
     answer = await validated(f"sh -c '{command}'")
     assert told in answer.evidence
     assert answer.ok is (command == "true")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["sh", "-c", "cat >&2; exit 3"], "exited with code 3: no key ***"),
+        (["/no/hunter22/here"], "/no/***/here"),
+    ],
+)
+async def test_whoever_has_a_command_carried_out_is_told_no_secrets(
+    command: list[str], told: str
+) -> None:
+    masks = Masks()
+    masks.hide({"hunter22"})
+    errands = Errands(asyncio.get_running_loop(), lambda _: None, Nobody(), masks)
+    errand = Errand("a", command, config("x"), 10_000, b"no key hunter22")
+    ended = await asyncio.wait_for(errands.carry_out(errand), WAIT_S)
+    assert told in ended.told
+    assert "hunter22" not in ended.told
+
+
+async def test_no_half_of_a_secret_is_left_where_output_is_cut() -> None:
+    masks = Masks()
+    masks.hide({"hunter22"})
+    errands = Errands(asyncio.get_running_loop(), lambda _: None, Nobody(), masks)
+    said = b"hunter22" + b"x" * (EVIDENCE_LENGTH_MAX - 4)
+    errand = Errand("a", ["cat"], config("x"), 10_000, said)
+    ended = await asyncio.wait_for(errands.carry_out(errand), WAIT_S)
+    assert "er22" not in ended.told
+    assert "x" * (EVIDENCE_LENGTH_MAX - 4) in ended.told

@@ -1,6 +1,6 @@
 """Secrets of the config in what agents say: hidden before anything is written down."""
 
-from agentd.core.effects import Alert, Journal, Persist
+from agentd.core.effects import Alert, Journal, Persist, Reply, Run
 from agentd.core.records import Durable, Record
 from agentd.daemon.masks import Masks
 
@@ -27,6 +27,58 @@ def test_every_text_of_a_record_is_masked_and_nothing_else() -> None:
     assert masks.effect(other) is other
 
 
+def test_an_incident_is_handed_on_without_secrets_and_with_its_own_name() -> None:
+    masks = Masks()
+    masks.hide({"hunter22"})
+    payload = {"agent": "hunter22", "evidence": "it said hunter22", "failures": 3}
+    shown = masks.effect(Run("hunter22", {**payload, "unfinished": ["mail hunter22"]}))
+    assert isinstance(shown, Run)
+    assert shown.payload == {
+        "agent": "hunter22",
+        "evidence": "it said ***",
+        "failures": 3,
+        "unfinished": ["mail ***"],
+    }
+
+
+def test_a_refusal_quotes_no_secrets_and_an_answer_is_given_as_it_is() -> None:
+    masks = Masks()
+    masks.hide({"hunter22"})
+    refusal = masks.effect(Reply("r", error=("conflict", "is paused: hunter22", "do it")))
+    assert refusal == Reply("r", error=("conflict", "is paused: ***", "do it"))
+    answer = Reply("r", result={"key": "hunter22"})
+    assert masks.effect(answer) is answer
+
+
+def test_a_status_quotes_no_secrets() -> None:
+    masks = Masks()
+    masks.hide({"hunter22"})
+    said = dict.fromkeys(("evidence", "task", "step", "goal", "held_why"), "a hunter22")
+    agent = {
+        "name": "hunter22",
+        "pid": 7,
+        **said,
+        "last_exit": {"code": 1, "evidence": "hunter22!"},
+        "transitions": [{"state": "paused", "why": "hunter22"}],
+    }
+    document = {"host": "h", "agents": [agent]}
+    assert masks.status(document) == {
+        "host": "h",
+        "agents": [
+            {
+                "name": "hunter22",
+                "pid": 7,
+                **dict.fromkeys(said, "a ***"),
+                "last_exit": {"code": 1, "evidence": "***!"},
+                "transitions": [{"state": "paused", "why": "***"}],
+            }
+        ],
+    }
+    assert agent["goal"] == "a hunter22"
+
+
 def test_without_secrets_nothing_is_touched() -> None:
     effect = Journal(Record("agent.ready", "info", "ready"))
     assert Masks().effect(effect) is effect
+    document: dict[str, object] = {"agents": [{"evidence": "x"}]}
+    assert Masks().status(document) is document

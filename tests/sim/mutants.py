@@ -71,17 +71,17 @@ def _twice(function: Any) -> Any:
 
 
 def _without_intent(want_start: Any) -> Any:
-    def wrapped(turn: Turn, agent: Agent, cause: str, *, by_hand: bool = False) -> None:
+    def wrapped(turn: Turn, agent: Agent, cause: str, **how: bool) -> None:
         intent, agent.durable.intent = agent.durable.intent, Intent.UP
-        want_start(turn, agent, cause, by_hand=by_hand)
+        want_start(turn, agent, cause, **how)
         agent.durable.intent = intent
 
     return wrapped
 
 
 def _by_hand(want_start: Any) -> Any:
-    return lambda turn, agent, cause, *, by_hand=False: want_start(  # noqa: ARG005 - the bug
-        turn, agent, cause, by_hand=True
+    return lambda turn, agent, cause, **how: want_start(
+        turn, agent, cause, **(how | {"by_hand": True})
     )
 
 

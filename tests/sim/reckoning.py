@@ -118,6 +118,8 @@ class Reckoning:
                 told = any(record.event == "cost.spike" for record in mine)
                 if told is not found:
                     raise Broken(f"{name}: spike {told}, by reckoning {found}: {account.usual}")
+            if _is_let_go_on(event, mine):
+                account.usual.spiking = False  # the next spike is news to whoever let it go on
             self._periods(agent, account, event)
             self._budgets(agent, account, event, mine)
             self._judged(agent, account, event, mine)
@@ -238,9 +240,10 @@ class Reckoning:
                 account.told.add(name)
             if spent > limit.amount and name not in account.told:
                 raise Broken(f"{agent.name}: {spent} of {limit} spent, and nobody is told: {event}")
+            if not 0 < spent <= limit.amount or name in account.warned | account.told:
+                continue
             share = Fraction(str(agent.config.budget.warn_at))
-            near = limit.amount * share <= spent <= limit.amount and spent
-            if near and name not in account.warned | account.told:
+            if spent >= limit.amount * share:
                 raise Broken(f"{agent.name}: {spent} of {limit}, and nobody is warned: {event}")
 
     def _stopped(self, agent: Agent, budget: str) -> None:
@@ -316,6 +319,12 @@ def _begin_cycle(account: Account) -> None:
 
 def _spends(mark: Mark) -> tuple[int, int]:
     return mark.tokens, mark.micros
+
+
+def _is_let_go_on(event: ev.Event, records: list[Record]) -> bool:
+    """Whether a person resumed it in this step."""
+    resumed = any(record.event == "agent.resumed" for record in records)
+    return resumed and isinstance(event, ev.Requested) and event.cmd == "resume"
 
 
 def _begins_run(event: ev.Event) -> bool:

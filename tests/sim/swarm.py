@@ -162,7 +162,8 @@ class Swarm(Troubles):
         core = self.core
         if core is None:
             return
-        self._say(f"> {event}")
+        if self._note is not None:  # the fleet's whole config may be in it
+            self._say(f"> {event}")
         before = self.reckoning.before_step(core, event)
         effects = core.step(event, self.world.now_ms)
         if self._chance(self.rates.crash_in_step):

@@ -66,9 +66,11 @@ class Troubles:
     def _trouble_operator(self) -> None:
         cmd = self.random.choice(COMMANDS)
         names = self._in_between() or list(self.config.agents)
-        stopped = self._over_budget()
+        stopped, cooling = self._over_budget(), self._cooling()
         if stopped and self.random.random() < 0.3:
             cmd, names = "resume", stopped
+        elif cooling and self.random.random() < 0.3:
+            cmd, names = self.random.choice(("pause", "resume")), cooling
         select = ("all",) if self.random.random() < 0.1 else (self.random.choice(names),)
         options: dict[str, object] = {}
         if cmd == "signal":
@@ -95,6 +97,15 @@ class Troubles:
         """Agents that wait for a person to let them spend more."""
         agents = self.core.agents.values() if self.core is not None else ()
         return [one.name for one in agents if one.durable.reason is StopReason.BUDGET_EXCEEDED]
+
+    def _cooling(self) -> list[str]:
+        """Agents in a cooldown, also if paused in it: seldom met by chance, and soon over."""
+        agents = self.core.agents.values() if self.core is not None else ()
+        return [
+            one.name
+            for one in agents
+            if (one.durable.cooldown_until_ms or one.durable.cooldown_left_ms) is not None
+        ]
 
     def _in_between(self) -> list[str]:
         """Sometimes, agents that are on their way somewhere: there a word is most awkward."""

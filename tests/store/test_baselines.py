@@ -77,13 +77,3 @@ def test_a_store_of_before_gets_the_table(desk: Desk) -> None:
         migrate(connection, desk.path, STEPS[:step])
     assert desk.store.baselines() == {}
     assert desk.write(PersistBaseline("a", BASELINE)).ok
-
-
-def test_an_agent_of_before_has_its_accounts_begin_with_its_totals(desk: Desk) -> None:
-    desk.write(persist(tokens=500, cost_micros=70))
-    desk.close()
-    with closing(sqlite3.connect(desk.path)) as connection:
-        [text] = connection.execute("SELECT durable FROM agents").fetchone()
-    assert '"tokens":500' in text
-    durable = desk.store.agents()["a"].durable
-    assert (durable.tokens, durable.run.tokens, durable.day) == (500, 0, None)

@@ -176,8 +176,8 @@ HOSTILE = [
         "tokens: expected `int` <=",
     ),
     ("c5 negative usage", b'{"usage":{"input_tokens":-5}}', "usage.input_tokens: "),
-    ("tokens as text", b'{"tokens":"900"}', "tokens: expected `int | null`, got `str`"),
-    ("true as a number", b'{"tokens":true}', "tokens: expected `int | null`, got `bool`"),
+    ("tokens as text", b'{"tokens":"900"}', "tokens: expected `int | float | null`, got `str`"),
+    ("true as a number", b'{"tokens":true}', "tokens: expected `int | float | null`, got `bool`"),
     ("an unknown status", b'{"status":"fine"}', "status: "),
     ("progress above 1", b'{"progress":1.1}', "progress: expected `float` <= 1"),
     ("progress as text", b'{"progress":"half"}', "progress: "),
@@ -267,6 +267,13 @@ def test_a_fingerprint_is_no_place_for_content(field: str) -> None:
     decode_line(json.dumps({"type": "step", field: "f" * 128}).encode())
     with pytest.raises(BadLine, match=f"^{field}: "):
         decode_line(json.dumps({"type": "step", field: "f" * 129}).encode())
+
+
+def test_a_count_may_be_written_as_a_fraction_of_nothing() -> None:
+    said = beat(tokens=50.0)
+    assert (said.tokens, type(said.tokens)) == (50, int)
+    with pytest.raises(BadLine, match=r"^tokens: "):
+        decode_line(b'{"tokens":-0.5}')
 
 
 def test_c5_a_budget_cannot_be_lowered_by_a_negative_zero() -> None:

@@ -1,6 +1,7 @@
 """agentctl heartbeat: the beat of an agent that is written as a shell script."""
 
 import os
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,35 @@ STATUSES = (
 )
 
 
+class Amount(click.FloatRange):
+    """A number that is one: not negative, and neither `nan` nor `inf`."""
+
+    name = "amount"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        amount = float(super().convert(value, param, ctx))
+        if not isfinite(amount):
+            self.fail(f"{value} is no amount", param, ctx)
+        return amount
+
+
 @click.command("heartbeat")
 @click.option("--status", type=click.Choice(STATUSES), help="What it is doing.")
 @click.option("--tokens", type=click.IntRange(min=0), help="Tokens of this cycle.")
 @click.option("--input-tokens", type=click.IntRange(min=0), help="Of them read by the model.")
 @click.option("--output-tokens", type=click.IntRange(min=0), help="Of them written by it.")
-@click.option("--cost-usd", type=click.FloatRange(min=0), help="Cost of this cycle.")
+@click.option("--cost-usd", type=Amount(), help="Cost of this cycle.")
 @click.option("--model", help="The model that was used.")
 @click.option("--provider", help="Who runs that model.")
 @click.option("--success/--failure", default=None, help="How one task ended.")
 @click.option("--successes", type=click.IntRange(min=0), help="Tasks since the last beat.")
 @click.option("--failures", type=click.IntRange(min=0), help="Failed tasks since then.")
-@click.option("--latency-ms", type=click.FloatRange(min=0), multiple=True, help="Of each task.")
+@click.option("--latency-ms", type=Amount(), multiple=True, help="Of each task.")
 @click.option("--task", help="The task it works on.")
 @click.option("--step", help="The step of that task.")
 @click.option("--tool", help="The tool it uses.")
@@ -89,7 +107,10 @@ def progress(text: str) -> float | dict[str, float]:
     """Read `0.3` or `3/10`."""
     done, slash, total = text.partition("/")
     try:
-        return {"done": float(done), "total": float(total)} if slash else float(done)
+        read = [float(part) for part in ((done, total) if slash else (done,))]
     except ValueError:
+        read = []
+    if not read or not all(map(isfinite, read)):
         message = f"{text!r} is no progress"
-        raise HintedUsageError(message, "write --progress 0.3 or --progress 3/10") from None
+        raise HintedUsageError(message, "write --progress 0.3 or --progress 3/10")
+    return {"done": read[0], "total": read[1]} if slash else read[0]

@@ -51,5 +51,7 @@ def _path(config: str | None) -> Path:
     file, required = config_place(user, config)
     loaded = load(file, required=required, system=user.is_root)
     if not loaded.is_usable:
-        raise CommandError(FAILED, "\n".join(error.text("") for error in loaded.errors))
+        for error in loaded.errors:
+            print(error.text(), file=sys.stderr)
+        raise CommandError(FAILED, "the configuration above has to be put right first")
     return places(user, file.absolute(), loaded.config.daemon).state_dir / FILE_NAME

@@ -116,6 +116,10 @@ class SpikeDetector:
             self.picos.add(picos)
         return None
 
+    def end_row(self) -> None:
+        """Somebody let it go on: the next spike is news."""
+        self.standing = False
+
     def baseline_tokens(self) -> float | None:
         """Median of the last cycles that told their tokens; None before there are enough."""
         if self.tokens.seen < self.cycles_min:
