@@ -35,7 +35,10 @@ class Amount(click.FloatRange):
         super().__init__(min=0)
 
     def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: Any,  # noqa: ANN401 - click hands over whatever was typed
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> float:
         amount = float(super().convert(value, param, ctx))
         if not isfinite(amount):
