@@ -193,7 +193,9 @@ class Reckoning:
             if began:
                 _forget(account, period)
             if began and period == "run":
+                calls = dict(account.calls)  # the process that told them may tell them again
                 _begin_cycle(account)
+                account.calls = calls
 
     def _civil(
         self,
