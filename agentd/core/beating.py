@@ -22,11 +22,9 @@ def note_heartbeat(agent: Agent, beat: Heartbeat, now_ms: int) -> None:
     It is progress if it comes from the work loop and says something new, or counts work done;
     a time that was explained is followed by a new one.
     """
-    progress = agent.progress
-    explained = agent.telemetry.status in _EXCUSED or agent.hold_until_ms is not None
-    if explained or _is_progress(agent, beat):
-        progress.note_work(now_ms)
-    progress.note_beat(now_ms, off_thread=beat.off_thread)
+    explained = agent.hold_until_ms is not None or agent.telemetry.status in _EXCUSED
+    worked = explained or _is_progress(agent, beat)
+    agent.progress.note_beat(now_ms, off_thread=beat.off_thread, worked=worked)
 
 
 def note_notify(agent: Agent, said: Notify, now_ms: int) -> None:

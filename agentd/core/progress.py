@@ -61,10 +61,17 @@ class Progress:
             self.quiet.begin(now_ms, self.cpu_ms, self.io_bytes)
             self.spinning.begin(now_ms, self.cpu_ms, self.io_bytes)
 
-    def note_beat(self, now_ms: int, *, off_thread: bool) -> None:
-        """It lives; a beat of the loop itself says that the loop goes round."""
+    def note_beat(self, now_ms: int, *, off_thread: bool, worked: bool = False) -> None:
+        """It lives; a beat of the loop itself says that the loop goes round.
+
+        `worked`: the beat tells of work, and both stretches begin anew with it.
+        """
         if self.quiet is None or self.spinning is None:
             self.note_work(now_ms)
+        elif worked:
+            self.quiet.begin(now_ms, self.cpu_ms, self.io_bytes)
+            if off_thread:
+                self.spinning.begin(now_ms, self.cpu_ms, self.io_bytes)
         assert self.quiet is not None
         assert self.spinning is not None
         self.quiet.beats += 1

@@ -55,7 +55,7 @@ def heartbeat(said: HeartbeatShape) -> Heartbeat:
     progress = said.progress
     beat = Heartbeat(
         _STATUS[said.status],
-        tokens if tokens is None else int(tokens),
+        int(tokens) if type(tokens) is float else tokens,  # type: ignore[arg-type]
         None,
         None if cost is None else round(cost * MICROS),
         said.model,

@@ -74,8 +74,7 @@ def test_what_is_kept_is_bounded_and_its_median_is_right() -> None:
     chance, detector = random.Random(1), LatencyDetector("tasks")  # noqa: S311 - a test's
     for _ in range(2_000):
         detector.observe(chance.uniform(300.0, 500.0))
-        assert len(detector.normal) == len(detector.ranked) <= KEPT
-        assert sorted(detector.normal) == detector.ranked
+        assert len(detector.normal) <= KEPT
     assert 300.0 < detector.median_ms() < 500.0
 
 

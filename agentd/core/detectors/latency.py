@@ -6,9 +6,9 @@ healthy steps have p50 4 s, p99 43 s and p99.9 89 s, so that one in a hundred is
 median. Five in a row are something else. A slowness that lasts becomes the new normal.
 """
 
-from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final
 
 from agentd.core.detectors.finding import Finding
@@ -28,10 +28,8 @@ class LatencyDetector:
     """Of one kind of work of one agent."""
 
     kind: str
-    normal: deque[float] = field(default_factory=deque)
+    normal: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     """The last latencies that were not slow, in their order."""
-    ranked: list[float] = field(default_factory=list)
-    """The same, sorted."""
     slow: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     """The slow ones since the last that was not."""
     told: bool = False
@@ -39,8 +37,9 @@ class LatencyDetector:
     def observe(self, latency_ms: float) -> Finding | None:
         """Take one latency into account; a finding once per row of slow ones."""
         if len(self.normal) < NEEDED or not self._is_slow(latency_ms):
-            self._note_normal(latency_ms)
-            self.slow.clear()
+            self.normal.append(latency_ms)
+            if self.slow:
+                self.slow.clear()
             self.told = False
             return None
         self.slow.append(latency_ms)
@@ -53,23 +52,16 @@ class LatencyDetector:
         return self._finding()
 
     def median_ms(self) -> float:
-        """What it usually takes."""
-        ranked, half = self.ranked, len(self.ranked) // 2
-        return ranked[half] if len(ranked) % 2 else (ranked[half - 1] + ranked[half]) / 2
+        """What it usually takes. Ranked only where that is asked: most answers are quick."""
+        return median(self.normal)
 
     def _is_slow(self, latency_ms: float) -> bool:
         return latency_ms >= SLOW_MS_MIN and latency_ms > FACTOR * self.median_ms()
 
-    def _note_normal(self, latency_ms: float) -> None:
-        if len(self.normal) == KEPT:
-            del self.ranked[bisect_left(self.ranked, self.normal.popleft())]
-        self.normal.append(latency_ms)
-        insort(self.ranked, latency_ms)
-
     def _adopt(self) -> None:
         """So many slow ones in a row are what it takes nowadays."""
-        self.normal = deque(self.slow)
-        self.ranked = sorted(self.slow)
+        self.normal.clear()
+        self.normal.extend(self.slow)
         self.slow.clear()
         self.told = False
 
