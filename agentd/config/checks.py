@@ -1,6 +1,5 @@
 """What the types of the main file's other tables can't say, in the user's words."""
 
-import ipaddress
 import os
 import re
 import zoneinfo
@@ -9,27 +8,20 @@ from typing import Final
 
 from agentd.config.agent_checks import Finding
 from agentd.config.errors import KeyPath
+from agentd.config.hosts import is_loopback, url_mistake, web_host
 from agentd.config.names import AGENT_NAME, LABEL
-from agentd.config.schema import Config, SinkConfig
+from agentd.config.schema import Config
+from agentd.config.sink_checks import check_sinks
 from agentd.config.suggest import Suggestions
 
-_WEB: Final = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
 _NATS: Final = re.compile(r"(?:nats|tls|wss?)://[^\s/]+", re.IGNORECASE)
-_SELECTOR: Final = re.compile(r"(?:tag:[A-Za-z0-9._*?\[\]!-]+|[A-Za-z0-9._*?\[\]!/-]+)")
 _LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]*):(?P<port>[0-9]{1,5})")
 _PORT_MAX: Final = 65_535
 _MODEL_LENGTH_MAX: Final = 200
+# More calls than that tell a service no more; it may count them as an attack.
+PING_EVERY_MS_MIN: Final = 1_000
 # The kernel takes 107; the daemon keeps some for a suffix.
 SOCKET_BYTES_MAX: Final = 100
-
-# What a sink of each type must say, any one of each group.
-_SINK_NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    "slack": ("url", "url_file"),
-    "pagerduty": ("routing_key_file",),
-    "webhook": ("url", "url_file"),
-    "command": ("command",),
-    "apprise": ("url", "url_file"),
-}
 
 
 def check_settings(config: Config, suggest: Suggestions) -> Iterator[Finding]:
@@ -37,10 +29,7 @@ def check_settings(config: Config, suggest: Suggestions) -> Iterator[Finding]:
     yield from _daemon(config, suggest)
     yield from _durations(config)
     yield from _names(config)
-    for index, sink in enumerate(config.alerts.sinks):
-        for path, message, hint in _sink(sink):
-            yield ("alerts", "sinks", index, *path), message, hint
-    yield from _sink_names(config)
+    yield from check_sinks(config.alerts.sinks)
     yield from _addresses(config)
 
 
@@ -66,7 +55,6 @@ def _daemon(config: Config, suggest: Suggestions) -> Iterator[Finding]:
 def _durations(config: Config) -> Iterator[Finding]:
     durations: list[tuple[KeyPath, int]] = [
         (("alerts", "remind_every"), config.alerts.remind_every_ms),
-        (("report", "ping_every"), config.report.ping_every_ms),
         (("fleet", "ttl"), config.fleet.ttl_ms),
     ]
     for name, breaker in config.breakers.items():
@@ -75,6 +63,8 @@ def _durations(config: Config) -> Iterator[Finding]:
     for path, duration_ms in durations:
         if duration_ms < 1:
             yield path, "must be longer than nothing", ""
+    if config.report.ping_every_ms < PING_EVERY_MS_MIN:
+        yield ("report", "ping_every"), f"at least {PING_EVERY_MS_MIN // 1000}s", 'such as "5m"'
 
 
 def _names(config: Config) -> Iterator[Finding]:
@@ -92,34 +82,14 @@ def _names(config: Config) -> Iterator[Finding]:
             yield ("fleet", "hosts", name), f"{host!r} is not a host that ssh could know", ""
 
 
-def _sink(sink: SinkConfig) -> Iterator[Finding]:
-    if not LABEL.fullmatch(sink.name):
-        yield ("name",), "a sink's name has letters, digits and . _ - only", ""
-    needs = _SINK_NEEDS[sink.type]
-    given = [key for key in needs if getattr(sink, key)]
-    if not given:
-        yield (), f'a sink of type "{sink.type}" needs {" or ".join(needs)}', ""
-    elif len(given) > 1:
-        yield (given[0],), f"given as well as {given[1]}", "keep one of the two"
-    if sink.url and sink.type in {"slack", "webhook"} and not _WEB.match(sink.url):
-        yield ("url",), "not a URL that begins with https:// or http://", ""
-    for index, pattern in enumerate(sink.agents):
-        if not _SELECTOR.fullmatch(pattern):
-            message = f"{pattern!r} selects no agent"
-            yield ("agents", index), message, 'a name, a glob such as "order-*", or "tag:NAME"'
-
-
-def _sink_names(config: Config) -> Iterator[Finding]:
-    seen: set[str] = set()
-    for index, sink in enumerate(config.alerts.sinks):
-        if sink.name in seen:
-            yield ("alerts", "sinks", index, "name"), f'a second sink named "{sink.name}"', ""
-        seen.add(sink.name)
-
-
 def _addresses(config: Config) -> Iterator[Finding]:
-    if config.report.ping_url and not _WEB.match(config.report.ping_url):
-        yield ("report", "ping_url"), "not a URL that begins with https:// or http://", ""
+    if config.report.ping_url and web_host(config.report.ping_url) is None:
+        message = url_mistake(config.report.ping_url)
+        yield (
+            ("report", "ping_url"),
+            message or "not a URL that begins with https:// or http://",
+            "",
+        )
     for index, url in enumerate(config.fleet.nats):
         if not _NATS.match(url):
             yield (
@@ -144,15 +114,6 @@ def _listen(address: str, *, has_token: bool) -> Iterator[Finding]:
     if found is None or int(found["port"]) > _PORT_MAX:
         message = f"{address!r} is not an address and a port"
         yield ("http", "listen"), message, 'such as "127.0.0.1:8484"'
-    elif not has_token and not _is_loopback(found["host"].strip("[]")):
+    elif not has_token and not is_loopback(found["host"].strip("[]")):
         message = "listening beyond this machine needs a token"
         yield ("http", "listen"), message, "set http.token_file, or listen on 127.0.0.1"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -212,7 +212,9 @@ class _Cleaner:
             limit = f"{_BOUND_WORDS[bound[1]]} {bound[2].removesuffix('.0')}"
             return f"{_shown(raw)} is out of bounds: {limit}", ""
         if isinstance(raw, str) and base is str and meta is not None and meta.examples:
-            return f"{raw!r} is not of the form that is wanted", f'such as "{meta.examples[0]}"'
+            form = str((meta.extra or {}).get("form", ""))
+            such = f'such as "{meta.examples[0]}"'
+            return f"{raw!r} is not of the form that is wanted", f"{form}, {such}" if form else such
         return f"expected {_kind_wanted(base)}, found {_kind(raw)}", _quote_hint(raw, base)
 
     def _explain_choice(self, raw: object, choices: tuple[str, ...]) -> tuple[str, str]:

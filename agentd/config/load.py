@@ -19,6 +19,7 @@ from agentd.config.no_effect import settings_without_effect
 from agentd.config.problems import Place, Problems
 from agentd.config.schema import BreakerConfig, Config, DaemonConfig, PriceConfig
 from agentd.config.secret_warnings import secret_warnings
+from agentd.config.sink_warnings import sink_warnings
 from agentd.config.sources import (
     BadTomlError,
     Ownership,
@@ -90,6 +91,7 @@ class _Reading:
             files=[*self._files, *reader.files],
         )
         loaded.warnings = secret_warnings(config, self._main, tables)
+        loaded.warnings += sink_warnings(config, self._main, broken)
         loaded.notices = settings_without_effect(self._main, tables)
         return loaded
 

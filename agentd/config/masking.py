@@ -53,12 +53,15 @@ def shown_command(command: str | list[str]) -> str | list[str]:
 
 def secrets_of(loaded: Loaded) -> frozenset[str]:
     """Return the values that must not appear in events, alerts and reports."""
-    return frozenset(
+    variables = (
         value
         for variables in loaded.environments.values()
         for name, value in variables.items()
-        if len(value) >= SECRET_LENGTH_MIN and is_secret(name, value)
+        if is_secret(name, value)
     )
+    # Whoever knows such an address may write to it.
+    addresses = (*(sink.url for sink in loaded.config.alerts.sinks), loaded.config.report.ping_url)
+    return frozenset(one for one in (*variables, *addresses) if len(one) >= SECRET_LENGTH_MIN)
 
 
 def as_written(value: Any) -> Any:  # noqa: ANN401 - any option

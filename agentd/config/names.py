@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 AGENT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+LABEL_LENGTH_MAX: Final = 63
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 HOST_AGENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}/[a-z0-9][a-z0-9_-]{0,62}")
 

@@ -38,7 +38,7 @@ class DaemonConfig(Table, frozen=True, kw_only=True):
     connections_per_agent: Positive = 8
     """Connections of one agent."""
     recorder_max_bytes: Bytes = field(name="recorder_max", default=Bytes(64 << 20))
-    """Disk that the recorder keeps at most."""
+    """Disk that the recorder takes up at most; 0 turns it off and deletes what it has."""
     history_days: Positive = 400
     """How long history is kept."""
     history_max_bytes: Bytes = field(name="history_max", default=Bytes(500 << 20))
@@ -83,21 +83,23 @@ class SinkConfig(Table, frozen=True, kw_only=True):
     type: Literal["slack", "pagerduty", "webhook", "command", "apprise"]
     """What kind of receiver it is."""
     url: str = ""
-    """Where to; a secret belongs in `url_file`."""
+    """Where to, `https://` (plain `http://` only to this machine); a secret belongs in `url_file`.
+    PagerDuty needs none but for its European service."""
     url_file: Annotated[str, Meta(examples=["slack-url"])] = ""
-    """File that holds the URL."""
+    """File that holds the URL in its first line, relative to the directory of this file; read
+    at each delivery. Of type apprise: a URL a line."""
     routing_key_file: str = ""
-    """File that holds the routing key (pagerduty)."""
+    """File that holds the routing key in its first line (pagerduty)."""
     secret_file: str = ""
-    """File that holds the signing secret (webhook)."""
+    """File that holds the secret that signs each body, in its first line (webhook)."""
     command: str | Words = []
     """The command run, the alert as JSON on its stdin (command)."""
     min_severity: Literal["info", "warning", "critical"] = "warning"
-    """The least severity sent."""
+    """The least severity sent; `info` gets the daily report, too."""
     agents: Words = field(default_factory=lambda: ["*"])
-    """Globs of agents whose alerts are sent."""
+    """Globs of agents, and `tag:NAME`; the host's own alerts go to whoever takes all."""
     events: Words = []
-    """Globs of events that are sent; empty: all."""
+    """Globs of events that are sent, such as `agent.*`; empty: all."""
 
 
 class AlertsConfig(Table, frozen=True, kw_only=True):
@@ -111,15 +113,20 @@ class AlertsConfig(Table, frozen=True, kw_only=True):
     """Who receives them; each a table of its own."""
 
 
+_HH_MM: Final = {"form": "HH:MM"}
+
+
 class ReportConfig(Table, frozen=True, kw_only=True):
     """[report]: the daily report and the dead man's switch."""
 
-    at: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["08:00"])] = "08:00"
+    at: Annotated[
+        str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["08:00"], extra=_HH_MM)
+    ] = "08:00"
     """When, in the daemon's zone."""
     ping_url: str = ""
-    """A dead man's switch elsewhere, called every `ping_every`."""
+    """A dead man's switch elsewhere: called by GET every `ping_every` while agentd supervises."""
     ping_every_ms: Milliseconds = field(name="ping_every", default=Milliseconds(300_000))
-    """How often it is called."""
+    """How often it is called: every second at the most."""
 
 
 class HttpConfig(Table, frozen=True, kw_only=True):
@@ -190,9 +197,6 @@ EXECUTED: Final = frozenset(
 
 # Read and checked, without effect in this version. `agentd check` and `status` say so.
 NO_EFFECT_YET: Final[tuple[str, ...]] = (
-    "daemon.recorder_max",
-    "alerts",
-    "report",
     "http",
     "fleet",
 )

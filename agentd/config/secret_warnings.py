@@ -1,5 +1,6 @@
-"""Warnings about secrets that stand in the config itself, where more people read them."""
+"""Warnings about secrets that others can read: in the config itself, or in files left open."""
 
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from agentd.config.sources import Source
 
 _IN_ENVIRONMENT = "keep it in a file of KEY=value lines (mode 0600) named in environment_files"
 _IN_COMMAND = "everybody on this host can read it; hand it over in environment_files"
+_SINK_FILES = ("url_file", "routing_key_file", "secret_file")
+_OF_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 def secret_warnings(
@@ -31,11 +34,33 @@ def secret_warnings(
         if sink.url and (sink.type in {"slack", "apprise"} or is_secret_value(sink.url)):
             path = ("alerts", "sinks", index, "url")
             _add(problems, main, path, "keep it in a file (mode 0600) named by url_file")
+        for key in _SINK_FILES:
+            if name := getattr(sink, key):
+                _look_at(problems, main, ("alerts", "sinks", index, key), name)
     return problems.errors()
 
 
 def _add(problems: Problems, source: Source, path: KeyPath, hint: str) -> None:
     problems.add(path, [Place(source, path)], "looks like a secret in the config file", hint)
+
+
+def _look_at(problems: Problems, main: Source, path: KeyPath, name: str) -> None:
+    """Warn of a secret's file that is not there, or that others may read or change."""
+    file = main.directory / name
+    try:
+        mode = file.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        hint = f"write it to {file}, with mode 0600; until then its alerts wait"
+        problems.add(path, [Place(main, path)], "there is no such file", hint)
+    except (OSError, ValueError):  # whoever checks may not look there; agentd itself may
+        return
+    else:
+        if not stat.S_ISREG(mode):
+            hint = "name a file that holds the secret, with mode 0600"
+            problems.add(path, [Place(main, path)], f"{file} is not a regular file", hint)
+        elif mode & _OF_OTHERS:
+            message = "others may read or change the secret in this file"
+            problems.add(path, [Place(main, path)], message, f"chmod 600 {file}")
 
 
 def _of_agent(raw: Any) -> Iterator[tuple[KeyPath, str]]:  # noqa: ANN401 - anything TOML can hold

@@ -1,7 +1,7 @@
 """One agent as the core knows it: what must last (`Durable`) and what is only true now."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -9,13 +9,14 @@ from typing import Final
 from agentd.config.agent import AgentConfig
 from agentd.core.detectors.latency import LatencyDetector
 from agentd.core.drift import Judging
-from agentd.core.events import AgentAsked, Exited
+from agentd.core.events import AgentAsked, Diagnosed, Exited
 from agentd.core.lines import Line
 from agentd.core.memory import Memory
 from agentd.core.progress import Progress
 from agentd.core.records import Durable
 from agentd.core.spending import Spending
 from agentd.core.states import Health, Intent, State, StopReason, Trigger, advance
+from agentd.core.tally import Tally
 from agentd.core.telemetry import Telemetry
 from agentd.core.work import Work
 
@@ -61,6 +62,8 @@ class Stop:
     """Whether the question may have reached it; a new daemon has to ask again."""
     stuck: str = ""
     """What survives SIGKILL, as last reported."""
+    seen: Mapping[str, object] = field(default_factory=dict)
+    """What a look showed right before, where only the end of the run is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,20 @@ class Signalled:
     name: str
     who: str
     at_ms: int
+
+
+@dataclass(slots=True)
+class Look:
+    """A look at a stalled agent: what was found of its health waits for what is seen."""
+
+    health: Health
+    """What is told when the look is over; unknown: that it never became ready."""
+    asked_at_ms: int
+    until_ms: int
+    """Then it is told without an answer."""
+    context: dict[str, object]
+    """What the core knew when it asked."""
+    answer: Diagnosed | None = None
 
 
 @dataclass(slots=True)
@@ -127,6 +144,8 @@ class Agent:
     calls: dict[str, OpenCall] = field(default_factory=dict)
     noted: Health = Health.UNKNOWN
     """The health that was last told; what is shown is computed anew each time."""
+    look: Look | None = None
+    """A look before its health is told; None: nothing is waited for."""
     healthy_since_ms: int | None = None
     draining_since_ms: int | None = None
     """When this incarnation first said that it is shutting down."""
@@ -135,6 +154,7 @@ class Agent:
     armed_ms: int | None = None
     checkpoint_told_at_ms: int | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
+    tally: Tally = field(default_factory=Tally)
     spending: Spending = field(default_factory=Spending)
     memory: Memory = field(default_factory=Memory)
     progress: Progress = field(default_factory=Progress)
@@ -200,6 +220,7 @@ class Agent:
         self.stop = None
         self.ended = None
         self.signalled = None
+        self.look = None
         self.paused_at_ms = None
         self.alive_at_ms = None
         self.beat_at_ms = None

@@ -2,12 +2,12 @@
 
 from agentd.config.agent import AgentConfig
 from agentd.config.schema import Config
-from agentd.core import budgets, ends, lifecycle
+from agentd.core import budgets, ends, lifecycle, minutes
 from agentd.core.agent import After, Agent, Presence, Stop
 from agentd.core.effects import Forget, Freeze, KillTree
 from agentd.core.events import Exited, Fate, Started
 from agentd.core.exits import End
-from agentd.core.records import Durable
+from agentd.core.records import Durable, Rolled
 from agentd.core.states import Intent, State, StopReason
 from agentd.core.turn import Turn
 
@@ -24,6 +24,7 @@ def start(turn: Turn, agents: dict[str, Agent], config: Config, event: Started) 
     for name, agent_config in config.agents.items():
         fate = event.fates.get(name)
         agents[name] = recorded(name, agent_config, fate)
+    turn.incidents.restore(event.incidents, event.incident_next, turn.now_ms)
     for name, fate in event.fates.items():
         if name not in agents:
             _without_config(turn, agents, name, fate)
@@ -38,12 +39,13 @@ def start(turn: Turn, agents: dict[str, Agent], config: Config, event: Started) 
 def recorded(name: str, config: AgentConfig, fate: Fate | None) -> Agent:
     """The agent as it was recorded, or a new one with its initial intent."""
     if fate is not None:
+        minutes.begin(fate.durable)
         agent = Agent(name, config, fate.durable)
         if fate.baseline is not None:
             agent.spending.restore(fate.baseline)
         return agent
     intent = Intent.UP if config.autostart or config.external else Intent.STOPPED
-    return Agent(name, config, Durable(intent=intent))
+    return Agent(name, config, Durable(intent=intent, rolled=Rolled()))
 
 
 def welcome(turn: Turn, agent: Agent) -> None:
@@ -59,6 +61,7 @@ def _without_config(turn: Turn, agents: dict[str, Agent], name: str, fate: Fate)
     if not fate.alive:
         turn.do(Forget(name))
         return
+    minutes.begin(fate.durable)
     agent = agents[name] = Agent(name, AgentConfig(), fate.durable)
     agent.presence, agent.pid = Presence.ALIVE, fate.pid
     agent.stop = Stop(

@@ -83,6 +83,9 @@ def stop(turn: Turn, agent: Agent, asked: Requested) -> str:
     turn.touch(agent)
     if not down:
         pausing.bring_down(turn, agent, StopReason.USER_STOPPED, _by(asked))
+        if not agent.has_process:  # of one that runs, the end of its run tells
+            told = f"stopped {_by(asked)}"
+            turn.journal("agent.stopped", agent, told, reason=StopReason.USER_STOPPED)
     elif agent.awaiting:
         agent.awaiting = durable.awaiting = ""
     return "is down already" if down else "stops"
@@ -186,6 +189,8 @@ def _come_up(turn: Turn, agent: Agent, asked: Requested, done: str) -> str:
     durable = agent.durable
     durable.intent, durable.intent_by, durable.intent_reason = Intent.UP, asked.who, asked.reason
     durable.forget_wish()
+    if not turn.closing:  # a stop that waits for its dependants is called off
+        turn.leaving.pop(agent.name, None)
     if not budgets.exceeded(agent):
         return ""
     return pausing.override_budgets(turn, agent, f"{done} {_by(asked)}")

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agentd.core import beating, leak_restart, liveness
+from agentd.core import beating, diagnosis, leak_restart, liveness
 from agentd.core.agent import Agent, Presence
 from agentd.core.states import Health, Intent, State
 
@@ -19,13 +19,14 @@ def deadline_ms(agent: Agent, now_ms: int) -> int | None:
         if agent.state is State.COOLDOWN and not agent.durable.held
         else None,
         agent.durable.parked_until_ms if agent.state is State.PARKED else None,
-        startup_deadline_ms(agent),
+        startup_deadline_ms(agent) if agent.look is None else None,  # the look's end is next
         stable_at_ms(agent),
         leak_restart.due_ms(agent),
         liveness.next_change_ms(agent, now_ms),
         beating.due_ms(agent, now_ms),
+        diagnosis.due_ms(agent),
     ]
-    return min((moment for moment in moments if moment is not None), default=None)
+    return min([moment for moment in moments if moment is not None], default=None)
 
 
 def startup_deadline_ms(agent: Agent) -> int | None:

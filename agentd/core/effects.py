@@ -8,8 +8,9 @@ when every `Persist` and `Journal` before it is durable.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from agentd.core.records import Action, Baseline, Durable, Record
+from agentd.core.records import Action, Baseline, Durable, IncidentRecord, Record, Rollup
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,54 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Tell people. Whoever has no sink drops it."""
+    """Tell people. Whoever has no sink drops it. `record` is journaled in the same step."""
 
     record: Record
+    kind: Literal["trigger", "reminder", "acknowledge", "resolve"] = "trigger"
+    incident: IncidentRecord | None = None
+    """The incident that it belongs to, as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersistIncident:
+    """Make this incident durable as it is now."""
+
+    incident: IncidentRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEvidence:
+    """Keep what was seen of an agent with its incident; a later look stands beside it."""
+
+    incident: int
+    agent: str
+    kind: Literal["stall", "death"]
+    evidence: Mapping[str, object]
+    """Bounded by whoever collected it; plain values."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRollups:
+    """Keep what agents did in one minute; nothing waits for it."""
+
+    rollups: tuple[Rollup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnose:
+    """Look at an agent before anything is done to it (`stall`), or at what its end left
+    behind (`death`); answered by `Diagnosed`.
+    """
+
+    agent: str
+    incarnation: int
+    kind: Literal["stall", "death"]
+    asked_at_ms: int = 0
+    """Which look this is; the answer names it."""
+    context: Mapping[str, object] = field(default_factory=dict)
+    """What the core knows: `last_steps`, `open_call`, `exit`; the answer has it too."""
+    stack_signal: int = 0
+    """The signal that has the agent write its stacks, by its own word; 0: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +229,9 @@ class Exit:
 Effect = (
     Persist
     | PersistBaseline
+    | PersistIncident
+    | SaveEvidence
+    | SaveRollups
     | Forget
     | Journal
     | Spawn
@@ -197,6 +246,7 @@ Effect = (
     | SaveCheckpoint
     | Recall
     | Judge
+    | Diagnose
     | Reply
     | Exit
 )

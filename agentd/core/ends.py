@@ -1,6 +1,6 @@
 """The end of a run: its reason, whether it counts, and what comes next."""
 
-from agentd.core import actions, breakers, exits, lifecycle, restart
+from agentd.core import actions, breakers, diagnosis, exits, lifecycle, restart
 from agentd.core.agent import After, Agent, Presence
 from agentd.core.dependencies import outages
 from agentd.core.effects import KillTree, Run
@@ -58,12 +58,16 @@ def finish_run(
     turn.journal(
         "agent.exited",
         agent,
-        f"{end.reason}: {end.evidence}",
+        f"{end.reason}: {end.told}",
         severity=_severity(end),
         reason=end.reason,
         data={"code": code, "signal": signal},
         alert=False if excused or breakers.explains(turn, agent, end.reason) else None,
     )
+    diagnosis.keep_of_stop(turn, agent)
+    if end.failed or _is_grave(end):
+        ended = agent.ended or Exited(agent.name, agent.incarnation, code, signal)
+        diagnosis.ask_of_end(turn, agent, end, ended)
     actions.tell_cut_off(turn, agent, end.reason)
     lifecycle.refuse_early(turn, agent)
     agent.forget_run()
@@ -168,7 +172,7 @@ def restart_now(turn: Turn, agent: Agent, reason: StopReason | None, why: str) -
 def escalate(turn: Turn, agent: Agent, end: End, why: str) -> None:
     """Restarting has ended; a human is called, once."""
     agent.move(Trigger.GIVE_UP, turn.now_ms, why)
-    message = f"gave up after {why}: {end.reason}, {end.evidence}"
+    message = f"gave up after {why}: {end.reason}, {end.told}"
     turn.journal(
         "agent.escalated",
         agent,
@@ -188,9 +192,26 @@ def escalate(turn: Turn, agent: Agent, end: End, why: str) -> None:
                     "failures": agent.durable.failures,
                     "message": message,
                     "unfinished": [each.key for each in agent.durable.unfinished],
+                    "incident": _incident(turn, agent),
                 },
             )
         )
+
+
+def _incident(turn: Turn, agent: Agent) -> dict[str, object] | None:
+    """The incident of an escalation, for the command that is told of it."""
+    incident = turn.incidents.of(agent.name)
+    if incident is None:
+        return None
+    return {
+        "number": incident.number,
+        "key": incident.key,
+        "cause": incident.cause,
+        "severity": incident.severity,
+        "summary": incident.summary,
+        "agents": list(incident.agents),
+        "open_s": (turn.now_ms - incident.opened_at_ms) / 1000,
+    }
 
 
 def _complete(turn: Turn, agent: Agent, end: End) -> None:

@@ -12,7 +12,7 @@ from agentd.config.schema import Config
 from agentd.core.accounts import Periods
 from agentd.core.lines import Line, Question
 from agentd.core.pricing import PriceTable
-from agentd.core.records import Baseline, Durable
+from agentd.core.records import Baseline, Durable, IncidentRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,28 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """A look at a stalled agent, or at what an end left behind, has come back."""
+
+    agent: str
+    incarnation: int
+    kind: Literal["stall", "death"]
+    asked_at_ms: int = 0
+    """As in the effect that it answers."""
+    line: str = ""
+    """The whole of it in one line: where it is stuck, or what it said last; empty: nothing."""
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    """For the incident: `stack`, `sockets`, `wchan`, `syscall`, `log_tail` and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteEnded:
+    """A minute of the wall clock is over; `begins_ms`: when it began, since 1970."""
+
+    begins_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed; deadlines that are due are handled."""
 
@@ -229,6 +251,10 @@ class Started:
     """The daemon is up: what the store says, and what is found to be true."""
 
     fates: Mapping[str, Fate] = field(default_factory=dict)
+    incidents: Sequence[IncidentRecord] = ()
+    """Those that were open, in time of this boot."""
+    incident_next: int = 1
+    """The number of the next incident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +305,14 @@ ProcessEvent = (
     | Froze
     | Validated
     | Judged
+    | Diagnosed
 )
 
 Event = (
     ProcessEvent
     | LinesReceived
     | AgentAsked
+    | MinuteEnded
     | Ticked
     | Gap
     | Requested

@@ -12,6 +12,7 @@ from agentd.config.units import format_duration
 from agentd.core.agent import After, Agent
 from agentd.core.events import Exited
 from agentd.core.lines import Status
+from agentd.core.records import first_clause
 from agentd.core.states import StopReason
 
 SIGKILL: Final = 9
@@ -56,6 +57,12 @@ class End:
     """Exit 0 of an agent that should have said so."""
     by_hand: bool = False
     """A person's plain signal ended it: it counts, and nobody is paged for it."""
+    brief: str = ""
+    """The evidence for where all of it was told before; empty: none of it was."""
+
+    @property
+    def told(self) -> str:
+        return self.brief or self.evidence
 
 
 def classify(agent: Agent, exited: Exited, now_ms: int, down: Sequence[str]) -> End:
@@ -63,8 +70,12 @@ def classify(agent: Agent, exited: Exited, now_ms: int, down: Sequence[str]) -> 
     how = _how(exited)
     if agent.stop is not None:
         took = format_duration(max(0, now_ms - agent.stop.begun_at_ms) // 100 * 100)
-        evidence = "; ".join(part for part in (agent.stop.evidence, f"{how} after {took}") if part)
-        return End(agent.stop.reason, evidence, agent.stop.after is After.POLICY)
+        ended = f"{how} after {took}"
+        evidence = "; ".join(part for part in (agent.stop.evidence, ended) if part)
+        if agent.stop.after is not After.POLICY:
+            return End(agent.stop.reason, evidence, failed=False)
+        brief = f"{first_clause(agent.stop.evidence)}; {ended}" if agent.stop.evidence else ended
+        return End(agent.stop.reason, evidence, failed=True, brief=brief)
     if exited.code is None and exited.signal is None:
         note = exited.evidence.note or "it ended while nobody could see how"
         return End(StopReason.UNKNOWN, note, failed=True)
@@ -123,7 +134,9 @@ def _with_notes(agent: Agent, exited: Exited, told: str) -> str:
     if exited.evidence.oom_kills > 0:
         parts.append(f"a helper was killed for memory ({_oom(exited)})")
     if exited.evidence.survivors:
-        parts.append(f"{exited.evidence.survivors} processes outlived it and were killed")
+        left = exited.evidence.survivors
+        one = "1 process outlived it and was killed"
+        parts.append(one if left == 1 else f"{left} processes outlived it and were killed")
     if exited.evidence.note:
         parts.append(exited.evidence.note)
     return ", ".join(parts)

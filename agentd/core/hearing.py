@@ -60,11 +60,19 @@ def hear(turn: Turn, agent: Agent, lines: Sequence[Line]) -> None:
         elif isinstance(line, Notify):
             _hear_notify(turn, agent, line)
         elif isinstance(line, Hello):
-            agent.telemetry.sdk = line.sdk
+            _hear_hello(agent, line)
             lifecycle.ask_again(turn, agent)
         else:
             agent.progress.note_work(now_ms)
             asking.take(turn, agent, line)
+
+
+def _hear_hello(agent: Agent, said: Hello) -> None:
+    """A later hello may say something more, and takes nothing back."""
+    if said.sdk is not None:
+        agent.telemetry.sdk = said.sdk
+    if said.stack_signal is not None:
+        agent.telemetry.stack_signal = said.stack_signal
 
 
 def _ask_once_heard(turn: Turn, agent: Agent) -> None:
@@ -108,6 +116,7 @@ def _hear_heartbeat(turn: Turn, agent: Agent, beat: Heartbeat) -> None:
     beating.note_heartbeat(agent, beat, turn.now_ms)
     if beat.latencies_ms:
         latencies.hear_tasks(turn, agent, beat.latencies_ms)
+        agent.tally.note_latencies(beat.latencies_ms)
     agent.telemetry.fold(beat, agent.durable)
     if beat.status is Status.DRAINING:
         note_draining(agent, turn.now_ms)

@@ -45,7 +45,7 @@ def take_moment(turn: Turn, agent: Agent) -> bool:
         return False
     waited = format_duration((turn.now_ms - since_ms) // 1000 * 1000)
     why = f"waited {waited} for a checkpoint" if not patient else ""
-    evidence = "; ".join(part for part in (memory.restart_evidence, why) if part)
+    evidence = ", ".join(part for part in (memory.restart_evidence, why) if part)
     memory.restart_by_ms = None
     pausing.act(turn, agent, "restart", StopReason.MEMORY_LEAK, evidence)
     return True

@@ -43,6 +43,7 @@ def take_beat(turn: Turn, agent: Agent, beat: Heartbeat) -> None:
         _take_any_beat(turn, agent, beat)
         return
     durable.priced += 1
+    durable.cycles += 1
     durable.tokens += tokens
     durable.cost_micros += micros
     picos = micros * PICOS
@@ -91,6 +92,7 @@ def _take_any_beat(turn: Turn, agent: Agent, beat: Heartbeat) -> None:
     if tokens is not None or called_tokens:
         spending.cycle_tokens = cycle_tokens
     if cycle_tokens or called_picos or more_picos:
+        durable.cycles += 1
         cost.judge_cycle(turn, agent, cycle_tokens, 0 if unpriced else called_picos + more_picos)
     _end_cycle(agent)
 

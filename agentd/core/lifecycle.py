@@ -8,6 +8,7 @@ from agentd.core.agent import After, Agent, Presence, Stop
 from agentd.core.dependencies import blockers
 from agentd.core.effects import Control, KillTree, Reply, Signal, Spawn, Thaw, Validate
 from agentd.core.events import AgentAsked, Spawned, SpawnFailed, Validated
+from agentd.core.records import first_clause
 from agentd.core.states import TRANSITIONS, Intent, State, StopReason, Trigger
 from agentd.core.turn import WARNING, Turn
 
@@ -185,7 +186,8 @@ def begin_stop(turn: Turn, agent: Agent, reason: StopReason, evidence: str, afte
     _record_stop(agent)
     agent.move(Trigger.STOP, turn.now_ms, reason.value)
     turn.touch(agent)
-    turn.journal("agent.stopping", agent, evidence or f"stopping: {reason}", reason=reason)
+    told = first_clause(evidence) if after is After.POLICY else evidence  # by hand: as it was put
+    turn.journal("agent.stopping", agent, told or f"stopping: {reason}", reason=reason)
     if agent.presence is not Presence.SPAWNING:
         carry_out_stop(turn, agent)
 
@@ -275,5 +277,6 @@ def on_heard(turn: Turn, agent: Agent) -> None:
 def shift_after_gap(agent: Agent, gap_ms: int, now_ms: int) -> None:
     """Silence moves with a gap of ours; cooldowns do not."""
     liveness.shift(agent, gap_ms, now_ms)
+    agent.tally.skip(gap_ms, now_ms)
     if agent.state is State.STARTING and agent.durable.spawned_at_ms is not None:
         agent.durable.spawned_at_ms = min(now_ms, agent.durable.spawned_at_ms + gap_ms)

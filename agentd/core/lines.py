@@ -114,6 +114,8 @@ class Hello:
     """A client introduced itself."""
 
     sdk: str | None = None
+    stack_signal: int | None = None
+    """This signal has it write the stacks of its threads into its log; None: nothing was said."""
 
 
 @dataclass(slots=True)

@@ -60,7 +60,7 @@ def silence_deadlines(agent: Agent) -> tuple[int, int]:
         base_ms = max(base_ms, agent.durable.parked_until_ms or 0)
     beat = agent.config.heartbeat
     # The longest open call decides: each of them explains the silence on its own.
-    held_ms = max((call.until_ms for call in agent.calls.values()), default=0)
+    held_ms = max(call.until_ms for call in agent.calls.values()) if agent.calls else 0
     return (
         max(base_ms + beat.degraded_after_ms, held_ms),
         max(base_ms + beat.unreachable_after_ms, held_ms),
@@ -125,6 +125,11 @@ def shift(agent: Agent, gap_ms: int, now_ms: int) -> None:
 def silence_ms(agent: Agent, now_ms: int) -> int | None:
     """Time since the last heartbeat of this incarnation; None before the first."""
     return None if agent.beat_at_ms is None else max(0, now_ms - agent.beat_at_ms)
+
+
+def lifeless_ms(agent: Agent, now_ms: int) -> int | None:
+    """Time since its last sign of life, or what stands for one; what nobody watched is left out."""
+    return None if agent.alive_at_ms is None else max(0, now_ms - agent.alive_at_ms)
 
 
 def expected_silence_ms(agent: Agent, now_ms: int) -> int | None:

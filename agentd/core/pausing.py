@@ -5,6 +5,7 @@ from agentd.core.agent import After, Agent, Presence
 from agentd.core.dependencies import may_stop
 from agentd.core.effects import Control, Freeze, Signal, Thaw
 from agentd.core.events import Froze
+from agentd.core.records import first_clause
 from agentd.core.states import Intent, State, StopReason, Trigger
 from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
 
@@ -12,12 +13,13 @@ from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
 def pause(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) -> None:
     """Hold it back where it stands; what it was to do waits with it."""
     by_policy = reason is not StopReason.USER_PAUSED
+    told = first_clause(evidence) if by_policy else evidence
     _note_intent(agent, Intent.PAUSED, reason, who, evidence)
     turn.touch(agent)
     turn.journal(
         "agent.paused",
         agent,
-        f"paused by {who}" + (f": {evidence}" if evidence else ""),
+        f"paused by {who}" + (f": {told}" if told else ""),
         severity=CRITICAL if by_policy else INFO,
         reason=reason,
         alert=by_policy,
@@ -130,12 +132,13 @@ def _let_go(turn: Turn, agent: Agent, held_ms: int) -> None:
 def kill(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) -> None:
     """The whole tree at once, and it stays down until somebody resumes it."""
     by_policy = reason is not StopReason.USER_KILLED
+    told = first_clause(evidence) if by_policy else evidence
     _note_intent(agent, Intent.KILLED, reason, who, evidence)
     turn.touch(agent)
     turn.journal(
         "agent.killed",
         agent,
-        f"killed by {who}" + (f": {evidence}" if evidence else ""),
+        f"killed by {who}" + (f": {told}" if told else ""),
         severity=CRITICAL if by_policy else INFO,
         reason=reason,
         alert=by_policy,

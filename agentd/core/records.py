@@ -77,6 +77,20 @@ class Baseline:
     """Minutes with usage: age in minutes, tokens, pico-dollars, spends of unknown cost."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """Totals of an agent as its last rollup left them: what is told of already."""
+
+    heartbeats: int = 0
+    cycles: int = 0
+    tokens: int = 0
+    cost_micros: int = 0
+    unpriced: int = 0
+    successes: int = 0
+    failures: int = 0
+    restarts: int = 0
+
+
 @dataclass(slots=True)
 class Durable:
     """One agent's durable half. Times are CLOCK_BOOTTIME of the boot that wrote them; the
@@ -126,6 +140,8 @@ class Durable:
     """Starts after the first, whatever the cause."""
     last_exit: LastExit | None = None
     heartbeats: int = 0
+    cycles: int = 0
+    """Heartbeats that ended a cycle in which something was used."""
     tokens: int = 0
     """Of its whole life, as is `cost_micros`; accounts are what has come since their mark."""
     cost_micros: int = 0
@@ -164,6 +180,8 @@ class Durable:
     checkpoint: CheckpointMark | None = None
     checkpoints: int = 0
     """How many checkpoints were ever kept; the last one's number."""
+    rolled: Rolled | None = None
+    """What rollups have told of; None: the row is older than they are."""
     removed: bool = False
 
     def copy(self) -> "Durable":
@@ -197,3 +215,99 @@ class Record:
     incarnation_id: str | None = None
     reason: str | None = None
     data: dict[str, object] = field(default_factory=dict)
+    incident: int | None = None
+    """The number of the incident that it is part of."""
+
+
+def first_clause(message: str) -> str:
+    """Return what a message says first, for those that follow from it: a verdict's evidence is
+    told once.
+    """
+    return message.partition("; ")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One agent in an incident: what ails it, and since when it is well again."""
+
+    agent: str
+    joined_at_ms: int
+    troubles: tuple[str, ...] = ()
+    """What has to be over before it is well; empty: nothing any more."""
+    well_since_ms: int | None = None
+    told_at_ms: int = 0
+    """When a trouble of it was told last."""
+    incarnation: int = 0
+    """Which of its incarnations that was about."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRecord:
+    """One incident as it is kept. Times are CLOCK_BOOTTIME, as those of `Durable` are."""
+
+    number: int
+    """Rises by one with each incident of this host."""
+    key: str
+    """Unique for ever: what receivers of its alerts know it by."""
+    cause: str
+    """A stop reason, or the name of the event that opened it."""
+    severity: str
+    summary: str
+    """One sentence: what broke, and what is known of why."""
+    began_at_ms: int
+    """When the trouble itself began: the last sign of life, or the end of the process."""
+    opened_at_ms: int
+    agent: str | None = None
+    """The first agent of it; None: it is the host's, or a dependency's."""
+    subject: str = ""
+    """What it is about where that is no agent: `breaker openai`, `daemon storage`."""
+    members: tuple[Member, ...] = ()
+    recovered_at_ms: int | None = None
+    """Since when all of them are well."""
+    resolved_at_ms: int | None = None
+    resolution: str = ""
+    """How it ended, in words."""
+    acknowledged_by: str = ""
+    acknowledged_at_ms: int | None = None
+    restarts: int = 0
+    reopened: int = 0
+    """How often it had been resolved too early."""
+    remind_at_ms: int | None = None
+    """When people are told once more that it is still open."""
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        return tuple(member.agent for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """What one agent did in a span of time; of a longer span, the sum of the shorter ones."""
+
+    agent: str
+    begins_ms: int
+    """By the wall clock, milliseconds since 1970; a whole number of spans."""
+    heartbeats: int = 0
+    cycles: int = 0
+    """Heartbeats that told what a cycle used."""
+    tokens: int = 0
+    cost_micros: int = 0
+    unpriced: int = 0
+    """Spends of unknown cost."""
+    successes: int = 0
+    failures: int = 0
+    """Tasks that the agent itself reported as failed."""
+    restarts: int = 0
+    latency_counts: tuple[int, ...] = ()
+    """Latencies by bucket, see `core.tally.LATENCY_BOUNDS_MS`; empty: none were told."""
+    rss_min_bytes: int | None = None
+    rss_max_bytes: int | None = None
+    healthy_ms: int = 0
+    degraded_ms: int = 0
+    unreachable_ms: int = 0
+    unknown_ms: int = 0
+    """Up, and nobody could say how it was."""
+    down_ms: int = 0
+    """Down although it was wanted up."""
+    rest_ms: int = 0
+    """Stopped, killed, paused or completed: nobody wanted it up."""

@@ -10,14 +10,18 @@ from typing import Final
 
 from agentd.config.schema import Config
 from agentd.core import (
+    acknowledging,
     boot,
     breakers,
     cost,
+    diagnosis,
     ends,
     hearing,
     judging,
     ledger,
     lifecycle,
+    minutes,
+    operating,
     pausing,
     reloading,
     verdicts,
@@ -27,19 +31,19 @@ from agentd.core import events as ev
 from agentd.core.accounts import Periods
 from agentd.core.agent import Agent
 from agentd.core.breaker import Breakers
-from agentd.core.commands import COMMANDS, Conflict, passes_over
 from agentd.core.deadlines import Deadlines
 from agentd.core.dependencies import is_due
 from agentd.core.effects import Effect, Exit, Persist, PersistBaseline, Reply
+from agentd.core.incidents import Incidents
 from agentd.core.pricing import Prices
+from agentd.core.records import Record
 from agentd.core.select import SelectError, select
 from agentd.core.states import State, StopReason
 from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
-from agentd.core.waiting import GOALS, WAITERS_MAX, Waiter
+from agentd.core.waiting import Waiter
 
 # Counters are durable at least this often (FAULTS §4: five seconds).
 FLUSH_MS: Final = 4_000
-WAIT_MS_DEFAULT: Final = 60_000
 
 
 @dataclass(slots=True)
@@ -57,29 +61,25 @@ class Supervisor:
     put_off: dict[str, Agent] = field(default_factory=dict)
     """Agents whose start waits for something, and a few that no longer do."""
     breakers: Breakers = field(default_factory=Breakers)
+    incidents: Incidents = field(init=False)
     prices: Prices = field(default_factory=Prices)
     periods: Periods | None = None
     """The civil periods that it is now; None: nobody has said."""
     flush_at_ms: int | None = None
+    minute_ms: int | None = None
+    """When the running minute began, by the wall clock; None: none has ended yet."""
     closing: bool = False
     exit_asked: bool = False
 
     def __post_init__(self) -> None:
+        remind_every_ms = int(self.config.alerts.remind_every_ms)
+        self.incidents = Incidents(self.agents, self.breakers, self.new_id, remind_every_ms)
         self.breakers.configure(self.config.breakers)
         self.prices.use(own=self.config.prices)
 
     def step(self, event: ev.Event, now_ms: int) -> list[Effect]:
         """Take one event in, and return what is to be done about it, in order."""
-        turn = Turn(
-            now_ms,
-            self.agents,
-            self.jitter,
-            self.new_id,
-            leaving=self.leaving,
-            closing=self.closing,
-            breakers=self.breakers,
-            prices=self.prices,
-        )
+        turn = self._turn(now_ms)
         if isinstance(event, ev.LinesReceived):
             self._hear(turn, event)
         elif isinstance(event, ev.AgentAsked):
@@ -88,7 +88,34 @@ class Supervisor:
             self._dispatch(turn, event)
         if turn.touched or turn.effects or self.waiters or self.leaving or self.closing:
             self._settle(turn)
+        for name in turn.touched:
+            self.incidents.look_at(name)
+        if self.incidents.has_work(now_ms):
+            turn.announce(self.incidents.settle(now_ms))
+        for agent in turn.touched.values():
+            minutes.note(agent, now_ms)
         return turn.finish()
+
+    def note(self, record: Record, now_ms: int) -> list[Effect]:
+        """Take in an entry of the shell's own: a bug or a failing disk is an incident, too."""
+        turn = self._turn(now_ms)
+        told = record.severity == CRITICAL
+        turn.write(record, self.agents.get(record.agent or ""), told=told)
+        turn.announce(self.incidents.settle(now_ms))
+        return turn.finish()
+
+    def _turn(self, now_ms: int) -> Turn:
+        return Turn(
+            now_ms,
+            self.agents,
+            self.jitter,
+            self.new_id,
+            leaving=self.leaving,
+            closing=self.closing,
+            breakers=self.breakers,
+            incidents=self.incidents,
+            prices=self.prices,
+        )
 
     def last_words(self, now_ms: int) -> list[Effect]:
         """What a daemon that ends would lose otherwise: counters, and what work usually costs."""
@@ -100,11 +127,14 @@ class Supervisor:
             for agent in self.agents.values()
             if agent.spending.baseline_is_old
         )
+        if self.minute_ms is not None:
+            words += minutes.end(self.agents.values(), self.minute_ms, now_ms)
         return words
 
     def next_deadline_ms(self) -> int | None:
         """When a `Ticked` is wanted next; None: never, by time alone."""
         moments = [self.deadlines.earliest_ms(), self.flush_at_ms, self.breakers.next_change_ms]
+        moments.append(self.incidents.next_due_ms)
         moments += [waiter.until_ms for waiter in self.waiters.values()]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -114,6 +144,7 @@ class Supervisor:
         if agent is None or not hearing.is_current(agent, event.incarnation):
             return
         hearing.hear(turn, agent, event.lines)
+        self.incidents.look_at(agent.name)
         self.unflushed[agent.name] = agent
         self._flush_soon(turn.now_ms)
         verdicts.judge(turn, agent)
@@ -142,9 +173,15 @@ class Supervisor:
                 self._roll()
             case ev.Configured():
                 self._configure(turn, event)
-            case ev.Judged():
-                self._judged(turn, event)
-            case ev.PeriodsBegan() | ev.PricesRead() | ev.StorageChanged() | ev.ReaderLeft():
+            case ev.Judged() | ev.Diagnosed():
+                self._answered(turn, event)
+            case (
+                ev.PeriodsBegan()
+                | ev.MinuteEnded()
+                | ev.PricesRead()
+                | ev.StorageChanged()
+                | ev.ReaderLeft()
+            ):
                 self._take_news(turn, event)
             case ev.ShutdownAsked():
                 self._close(turn, event)
@@ -157,6 +194,7 @@ class Supervisor:
         self.config = event.config
         self.breakers.configure(event.config.breakers)
         self.prices.use(own=event.config.prices)
+        self.incidents.remind_every(int(event.config.alerts.remind_every_ms), turn.now_ms)
         reloading.apply(turn, self.agents, event)
         self._roll()
         for name in event.applied & self.agents.keys():
@@ -165,7 +203,7 @@ class Supervisor:
     def _take_news(
         self,
         turn: Turn,
-        event: ev.PeriodsBegan | ev.PricesRead | ev.StorageChanged | ev.ReaderLeft,
+        event: ev.PeriodsBegan | ev.MinuteEnded | ev.PricesRead | ev.StorageChanged | ev.ReaderLeft,
     ) -> None:
         """What is about no agent."""
         match event:
@@ -173,6 +211,9 @@ class Supervisor:
                 self.periods = event.periods
                 self._roll()
                 self._flush_soon(turn.now_ms)
+            case ev.MinuteEnded(begins_ms):
+                self.minute_ms = begins_ms + minutes.MINUTE_MS
+                turn.effects += minutes.end(self.agents.values(), begins_ms, turn.now_ms)
             case ev.PricesRead():
                 self.prices.use(table=event.table)
             case ev.StorageChanged():
@@ -189,20 +230,28 @@ class Supervisor:
             verdicts.judge(turn, agent)
             self.deadlines.arm(agent, turn.now_ms)
 
-    def _judged(self, turn: Turn, event: ev.Judged) -> None:
-        """A judge has answered; one that outlived the run it was asked about has its cost."""
+    def _answered(self, turn: Turn, event: ev.Judged | ev.Diagnosed) -> None:
+        """A judge or a look has come back, if only after the run that it was about.
+
+        What a judge costs is the agent's all the same; so is what its end left behind.
+        """
         agent = self.agents.get(event.agent)
-        if agent is not None:
+        if agent is None:
+            return
+        if isinstance(event, ev.Judged):
             judging.on_judged(turn, agent, event)
             self.unflushed[agent.name] = agent
             self._flush_soon(turn.now_ms)
-            verdicts.judge(turn, agent)
-            self.deadlines.arm(agent, turn.now_ms)
+        else:
+            diagnosis.take(turn, agent, event)
+        verdicts.judge(turn, agent)
+        self.deadlines.arm(agent, turn.now_ms)
 
     def _about_process(self, turn: Turn, event: ev.ProcessEvent) -> None:
         agent = self.agents.get(event.agent)
         if agent is None or agent.incarnation != event.incarnation:
             return  # late: that incarnation is gone
+        self.incidents.look_at(agent.name)
         if isinstance(event, ev.LinesDropped):
             self.unflushed[agent.name] = agent
             self._flush_soon(turn.now_ms)
@@ -259,66 +308,24 @@ class Supervisor:
             self.unflushed.clear()
 
     def _request(self, turn: Turn, asked: ev.Requested) -> None:
+        if asked.cmd == acknowledging.CMD:
+            acknowledging.acknowledge(turn, asked)
+            return
         try:
             names = select(self.agents, asked.select)
         except SelectError as error:
             turn.do(Reply(asked.request, error=("no_such_agent", str(error), error.hint)))
             return
         if asked.cmd == "wait":
-            self._wait(turn, asked, names)
+            waiting.begin(turn, self.waiters, asked, names)
         else:
-            self._command(turn, asked, names)
-
-    def _command(self, turn: Turn, asked: ev.Requested, names: list[str]) -> None:
-        command = COMMANDS[asked.cmd]
-        if asked.cmd == "stop":
-            for name in names:
-                self.leaving.setdefault(name, (StopReason.USER_STOPPED, f"by {asked.who}"))
-        told: list[dict[str, object]] = []
-        refused: list[Conflict] = []
-        for name in names:
-            agent = self.agents[name]
-            row: dict[str, object] = {"name": name}
-            try:
-                if passes_over(agent, asked):
-                    row["message"], row["skipped"] = "is external: left alone", True
-                else:
-                    row["message"] = command(turn, agent, asked)
-            except Conflict as conflict:
-                refused.append(conflict)
-                row["message"] = str(conflict)
-                row["error"] = {
-                    "code": "conflict",
-                    "message": str(conflict),
-                    "hint": conflict.hint,
-                }
-            row["state"], row["intent"] = agent.state.value, agent.intent.value
-            told.append(row)
-            verdicts.judge(turn, agent)
-            self.deadlines.arm(agent, turn.now_ms)
-        if refused and len(refused) == len(names):
-            why = "; ".join(str(conflict) for conflict in refused)
-            turn.do(Reply(asked.request, error=("conflict", why, refused[0].hint)))
-        else:
-            turn.do(Reply(asked.request, result={"agents": told}))
-
-    def _wait(self, turn: Turn, asked: ev.Requested, names: list[str]) -> None:
-        goal = str(asked.options.get("for", "ready"))
-        wait_ms = asked.options.get("timeout_ms", WAIT_MS_DEFAULT)
-        if goal not in GOALS or not isinstance(wait_ms, int):
-            hint = f"for: one of {', '.join(GOALS)}"
-            turn.do(Reply(asked.request, error=("bad_request", f"no goal {goal!r}", hint)))
-        elif len(self.waiters) >= WAITERS_MAX:
-            told = f"{WAITERS_MAX} others wait already"
-            turn.do(Reply(asked.request, error=("too_busy", told, "try again")))
-        else:
-            until_ms = turn.now_ms + wait_ms
-            self.waiters[asked.request] = Waiter(asked.request, names, goal, until_ms)
+            operating.carry_out(turn, self.deadlines, asked, names)
 
     def _gap(self, turn: Turn, gap: ev.Gap) -> None:
         for agent in self.agents.values():
             lifecycle.shift_after_gap(agent, gap.gap_ms, turn.now_ms)
             self.deadlines.arm(agent, turn.now_ms)
+        self.incidents.shift(gap.gap_ms, turn.now_ms)
         if gap.kind == "lag":
             return
         turn.journal(
@@ -350,7 +357,10 @@ class Supervisor:
                 self.deadlines.arm(agent, turn.now_ms)
         self._make_up_starts(turn)
         for name in [name for name, agent in turn.touched.items() if agent.durable.removed]:
-            reloading.forget(turn, self.agents.pop(name))
+            gone = self.agents.pop(name)
+            if self.minute_ms is not None:
+                turn.effects += minutes.end([gone], self.minute_ms, turn.now_ms)
+            reloading.forget(turn, gone)
         if self.waiters:
             waiting.settle(turn, self.waiters)
         for agent in list(turn.touched.values()):

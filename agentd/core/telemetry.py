@@ -23,6 +23,8 @@ class Telemetry:
     progress: float | None = None
     model: str | None = None
     sdk: str | None = None
+    stack_signal: int = 0
+    """The signal that has it write its stacks into its log, by its own word; 0: there is none."""
     drop_told_at_ms: int | None = None
     dropped: int = 0
     """Lines that never reached the core: over the rate, or dropped by the SDK."""
@@ -53,8 +55,9 @@ class Telemetry:
             self.latencies_ms.extend(beat.latencies_ms)
 
     def forget_work(self) -> None:
-        """A new incarnation has no task, step or status until it says so."""
+        """A new incarnation has no task, step, status, or signal for stacks until it says so."""
         self.status = self.task = self.step = self.tool = self.progress = None
+        self.stack_signal = 0
 
     def latency_mean_ms(self) -> float | None:
         kept = self.latencies_ms

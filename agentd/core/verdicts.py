@@ -6,11 +6,13 @@ from agentd.config.units import format_duration
 from agentd.core import (
     beating,
     deadlines,
+    diagnosis,
     ends,
     leak_restart,
     ledger,
     lifecycle,
     liveness,
+    minutes,
     pausing,
 )
 from agentd.core.agent import After, Agent
@@ -28,27 +30,32 @@ EXACT_BELOW_MS: Final = 10_000
 def judge(turn: Turn, agent: Agent) -> None:
     """Tell a health that changed, and act on silence where the config says so."""
     if agent.stop is not None:
+        agent.look = None
         return  # it is on its way down already, and that was told
+    if diagnosis.is_of_start(agent) and _is_late(turn, agent):
+        _end_start(turn, agent)
+        return
     if agent.memory.restart_by_ms is not None and leak_restart.take_moment(turn, agent):
         return
     health = liveness.health_of(agent, turn.now_ms)
-    if health is agent.noted:
+    if agent.look is not None:
+        diagnosis.settle(agent, health, turn.now_ms)
+    if health is agent.noted or diagnosis.is_awaited(turn, agent, health):
         return
     before, agent.noted = agent.noted, health
+    minutes.note(agent, turn.now_ms)
     if health is not Health.HEALTHY and agent.intent is not Intent.PAUSED:
         agent.healthy_since_ms = None
     elif agent.healthy_since_ms is None and health is Health.HEALTHY:
         agent.healthy_since_ms = turn.now_ms
+    _tell(turn, agent, health, before)
+
+
+def _tell(turn: Turn, agent: Agent, health: Health, before: Health) -> None:
     if health is Health.HEALTHY:
         _tell_healthy(turn, agent, before)
     elif health is Health.DEGRADED:
-        turn.journal(
-            "agent.degraded",
-            agent,
-            beating.evidence(agent, turn.now_ms) or _silence(agent, turn.now_ms),
-            severity=WARNING,
-            data=beating.figures(agent, turn.now_ms),
-        )
+        _degraded(turn, agent)
     elif health is Health.UNREACHABLE and (agent.has_process or agent.config.external):
         _unreachable(turn, agent)
 
@@ -61,22 +68,52 @@ def _tell_healthy(turn: Turn, agent: Agent, before: Health) -> None:
         turn.journal("agent.healthy", agent, "healthy")
 
 
+def _degraded(turn: Turn, agent: Agent) -> None:
+    figures = beating.figures(agent, turn.now_ms)
+    corpse = beating.evidence(agent, turn.now_ms)
+    lasted_ms = figures.get("no_progress_ms")
+    turn.journal(
+        "agent.degraded",
+        agent,
+        _stuck(agent, lasted_ms if isinstance(lasted_ms, int) else None)
+        + (corpse or _silence(agent, turn.now_ms, diagnosis.found(agent))),
+        severity=WARNING,
+        data=figures,
+    )
+    diagnosis.keep(turn, agent)
+
+
+def _stuck(agent: Agent, lasted_ms: int | None) -> str:
+    """Where it is stuck and for how long, in front of the other evidence; empty: nobody saw."""
+    where = diagnosis.found(agent)
+    if not where:
+        return ""
+    lasted = f" {_rounded(lasted_ms)}" if lasted_ms is not None else ""
+    return f"stuck{lasted} {where}; "
+
+
 def _unreachable(turn: Turn, agent: Agent) -> None:
     action = "alert" if agent.config.external else agent.config.heartbeat.on_unreachable
-    evidence = _silence(agent, turn.now_ms)
+    silent_ms = liveness.silence_ms(agent, turn.now_ms)
+    where = diagnosis.found(agent)
+    evidence = _stuck(agent, silent_ms) + _silence(agent, turn.now_ms, where)
     turn.journal(
         "agent.unreachable",
         agent,
         evidence,
         severity=WARNING if action == "restart" else CRITICAL,
         reason=StopReason.TIMEOUT,
-        data={"silence_ms": liveness.silence_ms(agent, turn.now_ms)},
+        data={"silence_ms": liveness.lifeless_ms(agent, turn.now_ms)},
     )
+    diagnosis.keep(turn, agent)
     pausing.act(turn, agent, action, StopReason.TIMEOUT, evidence)
 
 
-def _silence(agent: Agent, now_ms: int) -> str:
-    """One line of evidence: how long, what was expected, what it was doing."""
+def _silence(agent: Agent, now_ms: int, where: str) -> str:
+    """One line of evidence: how long, what was expected, what it was doing.
+
+    What a look has just shown of its process (`where`) is not said again.
+    """
     silent_ms = liveness.silence_ms(agent, now_ms)
     since = f"silent for {_rounded(silent_ms)}" if silent_ms is not None else "never heard of"
     if silent_ms is None and agent.config.external and agent.durable.heartbeats:
@@ -96,7 +133,7 @@ def _silence(agent: Agent, now_ms: int) -> str:
     ]
     if doing:
         parts.append("last " + ", ".join(doing))
-    parts += _seen(agent)
+    parts += _seen(agent, where)
     parts += [
         f"call {call.label} open for {_rounded(now_ms - call.begun_at_ms)}, past its deadline"
         for call in list(agent.calls.values())[:1]
@@ -104,12 +141,12 @@ def _silence(agent: Agent, now_ms: int) -> str:
     return "; ".join(parts)
 
 
-def _seen(agent: Agent) -> list[str]:
-    """What the last look at its process showed: does it work, and on what does it wait."""
+def _seen(agent: Agent, where: str) -> list[str]:
+    """What the last sample of its process showed: does it work, and on what does it wait."""
     memory, seen = agent.memory, []
-    if memory.cpu_percent is not None:
+    if memory.cpu_percent is not None and "CPU " not in where:
         seen.append(f"CPU {memory.cpu_percent:.0f} %")
-    if memory.wait_channel:
+    if memory.wait_channel and "wait channel " not in where:
         seen.append(f"wait channel {memory.wait_channel}")
     return [", ".join(seen)] if seen else []
 
@@ -148,11 +185,28 @@ def on_deadline(turn: Turn, agent: Agent) -> None:
     if agent.state is State.PARKED and _is_due(durable.parked_until_ms, now_ms):
         pausing.unpark(turn, agent)
     if _is_due(deadlines.startup_deadline_ms(agent), now_ms) and agent.stop is None:
-        told = f"never became ready within {format_duration(agent.config.startup_timeout_ms)}"
-        lifecycle.begin_stop(turn, agent, StopReason.STARTUP_TIMEOUT, told, After.POLICY)
+        _end_start(turn, agent)
     if _is_due(deadlines.stable_at_ms(agent), now_ms):
         ends.forget_failures(agent)
         turn.touch(agent)
+
+
+def _is_late(turn: Turn, agent: Agent) -> bool:
+    """Whether a start still takes too long; else nothing is left to look at."""
+    late = _is_due(deadlines.startup_deadline_ms(agent), turn.now_ms)
+    if not late:
+        agent.look = None  # it is ready by now, ends, or was given more time
+    return late
+
+
+def _end_start(turn: Turn, agent: Agent) -> None:
+    """Stop what never became ready, once it was looked at where it is stuck."""
+    if diagnosis.is_start_awaited(turn, agent):
+        return
+    within = format_duration(agent.config.startup_timeout_ms)
+    told = f"{_stuck(agent, None)}never became ready within {within}"
+    lifecycle.begin_stop(turn, agent, StopReason.STARTUP_TIMEOUT, told, After.POLICY)
+    diagnosis.put_by(agent)
 
 
 def _is_due(moment_ms: int | None, now_ms: int) -> bool:
@@ -163,6 +217,7 @@ def on_observation(turn: Turn, agent: Agent, event: ProcessEvent) -> None:
     """Take in what was seen of a living process."""
     match event:
         case Sampled():
+            agent.tally.note_rss(event.rss_bytes)
             # A frozen tree cannot grow, and no policy undoes a pause: the next sample tells.
             if agent.has_process and agent.state is not State.PAUSED:
                 agent.progress.note_sample(event.cpu_ms, event.io_bytes, turn.now_ms)

@@ -8,12 +8,14 @@ from agentd.core import liveness
 from agentd.core.agent import Agent
 from agentd.core.dependencies import blockers
 from agentd.core.effects import Reply
+from agentd.core.events import Requested
 from agentd.core.states import Health, Intent, State
 from agentd.core.turn import Turn
 
 Goal = Literal["ready", "healthy", "stopped", "paused"]
 GOALS: Final[tuple[str, ...]] = get_args(Goal)
 WAITERS_MAX: Final = 256
+WAIT_MS_DEFAULT: Final = 60_000
 # From these nothing comes up by itself, so waiting on would be in vain.
 _DEAD_ENDS: Final = (State.ESCALATED, State.PAUSED)
 
@@ -28,6 +30,21 @@ class Waiter:
     until_ms: int
     watched: int = 0
     """The place in `names` of one that holds the answer back."""
+
+
+def begin(turn: Turn, waiters: dict[str, Waiter], asked: Requested, names: list[str]) -> None:
+    """Let somebody wait, or say why that can't be."""
+    goal = str(asked.options.get("for", "ready"))
+    wait_ms = asked.options.get("timeout_ms", WAIT_MS_DEFAULT)
+    if goal not in GOALS or not isinstance(wait_ms, int):
+        hint = f"for: one of {', '.join(GOALS)}"
+        turn.do(Reply(asked.request, error=("bad_request", f"no goal {goal!r}", hint)))
+    elif len(waiters) >= WAITERS_MAX:
+        told = f"{WAITERS_MAX} others wait already"
+        turn.do(Reply(asked.request, error=("too_busy", told, "try again")))
+    else:
+        until_ms = turn.now_ms + wait_ms
+        waiters[asked.request] = Waiter(asked.request, names, goal, until_ms)
 
 
 def judge(agent: Agent, goal: str, now_ms: int) -> tuple[bool, str]:

@@ -11,12 +11,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
+from types import MappingProxyType
 from typing import Final
 
 from agentd.config.schema import Config
 from agentd.config.units import SIZE_BYTES_MAX
 from agentd.core import events as ev
 from agentd.core.effects import (
+    Diagnose,
     Effect,
     Exit,
     Forget,
@@ -25,6 +27,7 @@ from agentd.core.effects import (
     KillTree,
     Persist,
     PersistBaseline,
+    PersistIncident,
     Recall,
     SaveCheckpoint,
     Signal,
@@ -34,10 +37,10 @@ from agentd.core.effects import (
 )
 from agentd.core.exits import SIGKILL
 from agentd.core.lines import Question
-from agentd.core.records import Baseline, Durable
+from agentd.core.records import Baseline, Durable, IncidentRecord
 from agentd.core.supervisor import Supervisor
 from agentd.simulate.calendar import Calendar
-from agentd.simulate.requests import Refused, requested
+from agentd.simulate.requests import Refused, notified, requested, wanted
 from agentd.simulate.story import Story
 from agentd.simulate.trace import (
     Changed,
@@ -46,6 +49,7 @@ from agentd.simulate.trace import (
     Ended,
     Finished,
     Measured,
+    Notified,
     Said,
     Start,
     TraceLine,
@@ -65,6 +69,8 @@ class Simulation:
         self.world = World()
         self.disk: dict[str, Durable] = {}
         self._baselines: dict[str, Baseline] = {}
+        self._incidents: dict[int, IncidentRecord] = {}
+        """On disk as well."""
         self._calendar = Calendar(config.daemon.timezone)
         self.core: Supervisor | None = None
         self._config = config
@@ -148,7 +154,7 @@ class Simulation:
             if what.at_ms is not None:
                 self._set_clock(what.at_ms)
             if not self._begun:
-                self._begin()
+                self._begin(what.intents)
         elif isinstance(what, Changed):
             self.world.change(agent, what.settings)
         elif isinstance(what, Daemon):
@@ -157,7 +163,7 @@ class Simulation:
             self._command(what, line.number)
         else:
             assert agent is not None, line.number
-            if isinstance(what, Said):
+            if isinstance(what, Said | Notified):
                 self._say(agent, what)
             elif isinstance(what, Measured):
                 self._measure(agent, what)
@@ -169,8 +175,13 @@ class Simulation:
         if self.core is not None:
             self._inbox.append(ev.PeriodsBegan(self._calendar.periods(self.now_ms)))
 
-    def _begin(self) -> None:
+    def _begin(self, intents: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Start the daemon for the first time, on what operators are said to have wanted."""
         self._begun = True
+        for name, word in intents.items():
+            agent = self._config.agents.get(name)
+            if agent is not None and not agent.external and not (word == "up" and agent.autostart):
+                self.disk[name] = wanted(word)
         self._daemon(up=True)
         self._work()
 
@@ -187,7 +198,9 @@ class Simulation:
             self.core = Supervisor(self._config, self._jitter.random, self._new_id)
             fates = {name: self._fate(name, durable) for name, durable in self.disk.items()}
             self._inbox.append(ev.PeriodsBegan(self._calendar.periods(self.now_ms)))
-            self._inbox.append(ev.Started(fates))
+            still_open = [one for one in self._incidents.values() if one.resolved_at_ms is None]
+            number_next = max(self._incidents, default=0) + 1
+            self._inbox.append(ev.Started(fates, still_open, number_next))
 
     def _new_id(self) -> str:
         return f"{next(self._ids):08x}"
@@ -209,7 +222,7 @@ class Simulation:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case Persist() | PersistBaseline() | Forget() | SaveCheckpoint():
+            case Persist() | PersistBaseline() | PersistIncident() | Forget() | SaveCheckpoint():
                 self._keep(effect)
             case Spawn(agent, incarnation):
                 self._spawn(agent, incarnation)
@@ -219,6 +232,9 @@ class Simulation:
                 self._inbox.append(ev.Validated(agent, incarnation, not fails, told))
             case Judge():
                 self._judge(effect)
+            case Diagnose(agent, incarnation, kind, asked_at_ms, context):
+                seen = ev.Diagnosed(agent, incarnation, kind, asked_at_ms, evidence=context)
+                self._inbox.append(seen)
             case Recall(_, agent, execution):
                 self._story.recall(effect, self._states.get((agent, execution)), self.now_ms)
             case Signal() | KillTree() | Freeze() | Thaw():
@@ -230,12 +246,16 @@ class Simulation:
             case _:
                 pass  # for people, or for connections that are not simulated
 
-    def _keep(self, effect: Persist | PersistBaseline | Forget | SaveCheckpoint) -> None:
+    def _keep(
+        self, effect: Persist | PersistBaseline | PersistIncident | Forget | SaveCheckpoint
+    ) -> None:
         match effect:
             case Persist(agent, durable):
                 self.disk[agent] = durable
             case PersistBaseline(agent, baseline):
                 self._baselines[agent] = baseline
+            case PersistIncident(incident):
+                self._incidents[incident.number] = incident
             case Forget(agent):
                 self.disk.pop(agent, None)
                 self._baselines.pop(agent, None)
@@ -276,9 +296,9 @@ class Simulation:
 
     # -- what the trace says -------------------------------------------------
 
-    def _say(self, agent: str, said: Said) -> None:
+    def _say(self, agent: str, said: Said | Notified) -> None:
         try:
-            decoded = decode_line(said.raw)
+            decoded = decode_line(said.raw) if isinstance(said, Said) else notified(said.raw)
         except BadLine as bad:
             self._story.reject(bad.message, self.now_ms)
             return

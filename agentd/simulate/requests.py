@@ -1,14 +1,33 @@
-"""Commands of a trace: checked as the socket checks them, and handed to the core."""
+"""What a trace says in the words of sockets: checked as those check it, for the core."""
 
 import json
 from typing import Final
 
+from agentd.core.acknowledging import CMD as ACK
 from agentd.core.commands import COMMANDS as CORE_COMMANDS
 from agentd.core.events import Requested, ShutdownAsked
+from agentd.core.records import Durable
+from agentd.core.states import Intent, State
 from agentd.wire.commands import decode_command
-from agentd.wire.lines import BadLine
+from agentd.wire.lines import AgentLine, BadLine
+from agentd.wire.notify import BadDatagram, parse
 
 WHO: Final = "the trace"
+
+
+def wanted(intent: str) -> Durable:
+    """Return the record of an agent that has not run yet, and of which that was wanted."""
+    held = intent == "held"
+    paused = State.PAUSED if intent == "paused" else State.STOPPED
+    return Durable(intent=Intent.UP if held else Intent(intent), held=held, state=paused)
+
+
+def notified(raw: bytes) -> AgentLine:
+    """Read a datagram of an agent; `BadLine`: it is none."""
+    try:
+        return AgentLine(parse(raw))
+    except BadDatagram:
+        raise BadLine("bad_request", "notify: not a datagram of sd_notify") from None
 
 
 class Refused(Exception):  # noqa: N818 - named after what became of the command
@@ -27,6 +46,8 @@ def requested(raw: bytes, number: int) -> Requested | ShutdownAsked:
     args = command.args
     if command.cmd == "shutdown":
         return ShutdownAsked(WHO)
+    if command.cmd == ACK:
+        return Requested(request=f"line {number}", cmd=ACK, who=WHO, options=dict(args))
     if command.cmd not in CORE_COMMANDS:
         raise Refused(f"{json.dumps(command.cmd)} changes nothing in a simulation")
     if not args.get("select"):

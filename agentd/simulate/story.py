@@ -51,8 +51,8 @@ class Story:
         match effect:
             case Journal(record):
                 self._tell_event(record, t_ms)
-            case Alert(record):
-                self._print(t_ms, {"effect": "alert", **self._alert(record)})
+            case Alert():
+                self._print(t_ms, {"effect": "alert", **self._alert(effect)})
             case Run(agent, payload):
                 self._print(t_ms, {"effect": "run", "agent": agent, "payload": dict(payload)})
             case Judge(agent, incarnation, payload):
@@ -106,9 +106,12 @@ class Story:
         }
         self._write(json.dumps(event) + "\n")
 
-    def _alert(self, record: Record) -> dict[str, object]:
+    def _alert(self, alert: Alert) -> dict[str, object]:
+        record = alert.record
         # Not under "event": whoever counts events must not count the alerts about them.
         return {
+            "kind": alert.kind,
+            "incident": record.incident,
             "agent": record.agent,
             "incarnation": self._incarnation(record),
             "about": record.event,

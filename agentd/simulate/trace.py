@@ -8,7 +8,7 @@ validation of the socket when its time comes, as it would have come from the wir
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ LINES_MAX: Final = 5_000_000
 EXIT_CODE_MAX: Final = 255
 SIGNAL_MAX: Final = 64
 COUNTER_MAX: Final = 1 << 62
+INTENTS: Final = ("up", "held", "paused", "stopped", "killed")
 
 
 class TraceError(Exception):
@@ -33,9 +34,13 @@ class TraceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Agents with autostart start now, if it is the first; `at_ms` sets the wall clock."""
+    """Agents with autostart start now, if it is the first; `at_ms` sets the wall clock.
+
+    Of those in `intents` an operator had wanted something else before, as it is recorded.
+    """
 
     at_ms: int | None
+    intents: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,18 @@ class Said:
     """The agent sends a line; `raw` is what the socket would have carried."""
 
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The agent sends a datagram of sd_notify."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A word to people; nothing happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +110,9 @@ class Finished:
     """The simulation ends."""
 
 
-Happening = Start | Said | Measured | Ended | Commanded | Daemon | Changed | Finished
+Happening = (
+    Start | Said | Notified | Noted | Measured | Ended | Commanded | Daemon | Changed | Finished
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +144,8 @@ def read_trace(
             continue
         line = _read_line(number, text, default)
         order.check(line)
+        if isinstance(line.what, Noted):
+            continue
         if line.agent is None or line.agent == only:
             trace.append(line)
         elif only is None:
@@ -204,9 +225,18 @@ def _agent(fields: Mapping[str, object], kind: str, default: str | None) -> str 
 def _read_start(fields: Mapping[str, object]) -> Start:
     if fields["start"] is not True:
         raise ValueError("start is true")
-    at = fields.get("at")
+    return Start(_read_at(fields.get("at")), _read_intents(fields.get("intents", {})))
+
+
+def _read_intents(said: object) -> Mapping[str, str]:
+    if not isinstance(said, dict) or any(word not in INTENTS for word in said.values()):
+        raise ValueError(f"intents says of each agent one of {', '.join(INTENTS)}")
+    return said
+
+
+def _read_at(at: object) -> int | None:
     if at is None:
-        return Start(None)
+        return None
     if not isinstance(at, str):
         raise ValueError('at is a time such as "2026-11-21T00:00:00Z"')  # noqa: TRY004 - as above
     try:
@@ -215,11 +245,24 @@ def _read_start(fields: Mapping[str, object]) -> Start:
         raise ValueError(f'at: {at!r} is no time such as "2026-11-21T00:00:00Z"') from None
     if moment.tzinfo is None:
         raise ValueError("at needs a zone, such as Z")
-    return Start(round(moment.timestamp() * 1000))
+    return round(moment.timestamp() * 1000)
 
 
 def _read_said(fields: Mapping[str, object]) -> Said:
     return Said(json.dumps(fields["line"]).encode())
+
+
+def _read_notified(fields: Mapping[str, object]) -> Notified:
+    text = fields["notify"]
+    if not isinstance(text, str):
+        raise ValueError('notify is a text such as "READY=1"')  # noqa: TRY004 - told with its line
+    return Notified(text.encode(errors="replace"))
+
+
+def _read_noted(fields: Mapping[str, object]) -> Noted:
+    if not isinstance(fields["note"], str):
+        raise ValueError("note is a text")  # noqa: TRY004 - told with its line
+    return Noted()
 
 
 def _read_measured(fields: Mapping[str, object]) -> Measured:
@@ -320,6 +363,8 @@ def _size_or_none(value: object) -> bool:
 _READERS: Final[Mapping[str, Callable[[Mapping[str, object]], Happening]]] = {
     "start": _read_start,
     "line": _read_said,
+    "notify": _read_notified,
+    "note": _read_noted,
     "rss": _read_measured,
     "exit": _read_ended,
     "cmd": _read_commanded,
@@ -328,11 +373,11 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, object]], Happening]]] = {
     "end": _read_finished,
 }
 _EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "start": ("at",),
+    "start": ("at", "intents"),
     "exit": ("incarnation",),
     "rss": ("cpu_ms", "io_bytes"),
 }
-_ABOUT_ONE: Final = frozenset({"line", "rss", "exit"})
+_ABOUT_ONE: Final = frozenset({"line", "notify", "rss", "exit"})
 _WORLD: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "spawn": (_ok_or_fail, '"ok" or "fail"'),
     "validate": (_ok_or_fail, '"ok" or "fail"'),

@@ -67,12 +67,34 @@ class WaitArgs(SelectArgs, kw_only=True):
 
 
 class EventsArgs(SelectArgs):
-    """`events`: a page of them, or from where on to follow."""
+    """`events`: a page of them, or from where on to follow; `trace`: what was recorded instead."""
 
     types: Select | None = None
     after: Integer | None = None
     since_ms: Integer | None = None
     limit: Integer | None = None
+    trace: bool | None = None
+
+
+class IncidentsArgs(SelectArgs):
+    """`incidents`: the newest of them, or all about the one whose number is `id`."""
+
+    open: bool | None = None
+    id: Integer | None = None
+    limit: Integer | None = None
+
+
+class AlertsArgs(Struct):
+    """`alerts`: the queue, or with `test` what comes of a message to the sink of that name."""
+
+    test: Text | None = None
+
+
+class AckArgs(Struct):
+    """`ack`: the number of the incident that somebody has in hand, and what he says of it."""
+
+    id: Integer
+    reason: Text | None = None
 
 
 class LogsArgs(SelectArgs):
@@ -83,6 +105,18 @@ class LogsArgs(SelectArgs):
     grep: Text | None = None
     raw: bool | None = None
     offsets: Offsets | None = msgspec.field(name="from", default=None)
+
+
+class HistoryArgs(SelectArgs):
+    """`history`: since when, in ms since 1970; a week where that isn't said."""
+
+    since_ms: Integer | None = None
+
+
+class ReportArgs(Struct):
+    """`report`: the date (`2026-11-20`), `today` or `yesterday`; the last whole day without."""
+
+    date: Text | None = None
 
 
 class CheckpointsArgs(SelectArgs):
@@ -117,8 +151,6 @@ class CommandSpec:
     role: Role
     mutates: bool
     args: type[Struct] = NoArgs
-    available: bool = True
-    """False: a name that is reserved for a feature this version doesn't have."""
 
 
 def _read(args: type[Struct] = NoArgs, role: Role = "viewer") -> CommandSpec:
@@ -127,10 +159,6 @@ def _read(args: type[Struct] = NoArgs, role: Role = "viewer") -> CommandSpec:
 
 def _write(args: type[Struct] = WriteArgs) -> CommandSpec:
     return CommandSpec("operator", mutates=True, args=args)
-
-
-def _later(role: Role, *, mutates: bool = False) -> CommandSpec:
-    return CommandSpec(role, mutates=mutates, available=False)
 
 
 COMMANDS: Final[Mapping[str, CommandSpec]] = {
@@ -150,12 +178,12 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = {
     "signal": _write(SignalArgs),
     "wait": _read(WaitArgs),
     "events": _read(EventsArgs),
-    "incidents": _later("viewer"),
-    "ack": _later("operator", mutates=True),
-    "history": _later("viewer"),
-    "report": _later("viewer"),
+    "incidents": _read(IncidentsArgs),
+    "ack": _write(AckArgs),
+    "history": _read(HistoryArgs),
+    "report": _read(ReportArgs),
     "logs": _read(LogsArgs, role="operator"),  # they hold whatever an agent prints, secrets too
-    "alerts": _later("operator"),
+    "alerts": _read(AlertsArgs, role="operator"),  # errors name receivers
     "checkpoints": _read(CheckpointsArgs, role="operator"),  # states hold secrets
     "breakers": _read(),
     "reload": _write(ReloadArgs),
@@ -180,12 +208,17 @@ class Command:
     @property
     def needs(self) -> Role:
         """The least role that may send it."""
-        return "operator" if self._is_reexec else self.spec.role
+        return "operator" if self._is_reexec or self.traces else self.spec.role
 
     @property
     def mutates(self) -> bool:
         """Whether it changes something, and so must not be run twice under one id."""
         return self._is_reexec or (self.spec.mutates and not self.args.get("dry_run"))
+
+    @property
+    def traces(self) -> bool:
+        """Whether it asks for what agents said, as it was recorded."""
+        return self.cmd == "events" and bool(self.args.get("trace"))
 
     @property
     def _is_reexec(self) -> bool:
@@ -206,7 +239,7 @@ def decode_command(raw: bytes) -> Command:
     """Decode one command.
 
     `BadLine`: `bad_request` names the field that is wrong, `unknown_command` a name that is
-    not in the table, or one whose feature this version does not have.
+    not in the table.
     """
     try:
         asked = _decode_envelope(examined(raw))
@@ -215,9 +248,6 @@ def decode_command(raw: bytes) -> Command:
     spec = COMMANDS.get(asked.cmd)
     if spec is None:
         raise BadLine("unknown_command", f"no command is called {asked.cmd!r:.80}", asked.id)
-    if not spec.available:
-        told = f"{asked.cmd!r} is not available in this version"
-        raise BadLine("unknown_command", told, asked.id)
     args = asked.args or {}
     try:
         msgspec.convert(args, spec.args)

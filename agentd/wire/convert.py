@@ -108,7 +108,7 @@ def usage(said: UsageShape | None) -> Usage | None:
 
 def hello(said: HelloShape) -> Hello:
     """Make the core's hello."""
-    return Hello(said.sdk)
+    return Hello(said.sdk, None if said.stack_signal is None else int(said.stack_signal))
 
 
 def call(said: CallShape) -> Call:

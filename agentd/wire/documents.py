@@ -22,9 +22,13 @@ def status_document(
     wall_ms: int,
     daemon: Document,
     host: str,
+    open_incidents: Mapping[str, int],
 ) -> Document:
-    """What `status --json` prints, for the agents named."""
-    agents = [agent_document(fleet[name], fleet, now_ms, wall_ms) for name in names]
+    """What `status --json` prints, for the agents named; agent → number of its incident."""
+    agents = [
+        agent_document(fleet[name], fleet, now_ms, wall_ms, open_incidents.get(name))
+        for name in names
+    ]
     summary = dict.fromkeys((health.value for health in Health), 0)
     for agent in agents:
         summary[str(agent["health"])] += 1
@@ -37,7 +41,13 @@ def status_document(
     }
 
 
-def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_ms: int) -> Document:
+def agent_document(
+    agent: Agent,
+    fleet: Mapping[str, Agent],
+    now_ms: int,
+    wall_ms: int,
+    open_incident: int | None = None,
+) -> Document:
     """One agent of the status document. What is not known is null, never 0."""
     durable = agent.durable
     memory = agent.memory
@@ -74,7 +84,7 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
         "blocked_by": _blocked_by(agent, fleet),
         "unfinished_actions": len(durable.unfinished),
         "unfinished": [_action(each, now_ms) for each in durable.unfinished],
-        "open_incident": None,
+        "open_incident": open_incident,
         "held": durable.held,
         "held_why": durable.held_why or None,
         "parked_s": _left_s(durable.parked_until_ms, now_ms),
@@ -86,15 +96,19 @@ def agent_document(agent: Agent, fleet: Mapping[str, Agent], now_ms: int, wall_m
         "intent_reason": durable.intent_reason or None,
         "thresholds_s": _thresholds(agent),
         "dropped_lines": agent.telemetry.dropped,
-        "transitions": [
-            {
-                "time": utc_text(wall_ms - (now_ms - change.at_ms)),
-                "state": change.state.value,
-                "why": change.why,
-            }
-            for change in agent.transitions
-        ],
+        "transitions": _transitions(agent, now_ms, wall_ms),
     }
+
+
+def _transitions(agent: Agent, now_ms: int, wall_ms: int) -> list[Document]:
+    return [
+        {
+            "time": utc_text(wall_ms - (now_ms - change.at_ms)),
+            "state": change.state.value,
+            "why": change.why,
+        }
+        for change in agent.transitions
+    ]
 
 
 def _action(action: Action, now_ms: int) -> Document:

@@ -104,6 +104,7 @@ class HelloShape(Said, gc=False):
     """A client introduces itself."""
 
     sdk: Text | None = None
+    stack_signal: Count | None = None
 
 
 class CallShape(Said, kw_only=True, gc=False):

@@ -285,7 +285,15 @@ MISTAKES: dict[str, tuple[str, int, str, str, str]] = {
     ),
     "report at no time": (
         '[report]\nat = "25:00"\n',
-        *(2, "report.at", "not of the form", '"08:00"'),
+        *(2, "report.at", "not of the form", 'HH:MM, such as "08:00"'),
+    ),
+    "called without a pause": (
+        '[report]\nping_every = "900ms"\n',
+        *(2, "report.ping_every", "at least 1s", '"5m"'),
+    ),
+    "a space in what is called": (
+        '[report]\nping_url = "https://h/a b"\n',
+        *(2, "report.ping_url", "no space", ""),
     ),
     "listening to the world": (
         '[http]\nlisten = "0.0.0.0:80"\n',

@@ -24,6 +24,8 @@ class Fleet:
         self.effects: list[tuple[int, do.Effect]] = []
         self.spawns: list[tuple[int, str]] = []
         self.can_spawn = True
+        self.sees_at_once = True
+        """Whoever is looked at is seen at once, and nothing is found."""
 
     def state_of(self, name: str) -> State:
         return self[name].state
@@ -54,6 +56,8 @@ class Fleet:
                 if self.can_spawn:
                     pid = 1000 + len(self.spawns)
                     made = made + self._step(ev.Spawned(effect.agent, effect.incarnation, pid))
+            elif isinstance(effect, do.Diagnose) and self.sees_at_once:
+                made = made + self._step(seen(effect))
         return made
 
     def start(self, fates: dict[str, ev.Fate] | None = None) -> "Fleet":
@@ -97,6 +101,14 @@ class Fleet:
 
     def starts_of(self, name: str) -> list[int]:
         return [at_ms for at_ms, who in self.spawns if who == name]
+
+
+def seen(asked: do.Diagnose, line: str = "", **evidence: object) -> ev.Diagnosed:
+    """The answer to a look."""
+    kept = {**asked.context, **evidence}
+    return ev.Diagnosed(
+        asked.agent, asked.incarnation, asked.kind, asked.asked_at_ms, line=line, evidence=kept
+    )
 
 
 def kinds(effects: Iterable[do.Effect]) -> list[str]:

@@ -274,7 +274,7 @@ def test_a_kill_by_policy_tells_people_what_was_in_flight() -> None:
     assert fleet["a"].intent is Intent.KILLED
     [told] = fleet.told("action.unfinished")
     assert told.severity == "critical"
-    assert do.Alert(told) in [one for _, one in fleet.effects]
+    assert told in [one.record for _, one in fleet.effects if isinstance(one, do.Alert)]
 
 
 def test_a_fresh_start_takes_nothing_of_what_the_old_process_still_says() -> None:

@@ -121,6 +121,22 @@ def test_stop_all_stops_dependants_first() -> None:
     assert fleet.state_of("a") is State.STOPPING
 
 
+@pytest.mark.parametrize(("verb", "state"), [("start", "running"), ("restart", "starting")])
+def test_a_later_word_calls_off_a_stop_that_waits_for_its_dependants(verb: str, state: str) -> None:
+    fleet = Fleet({"a": config(), "b": config(depends_on=["a"])}).start()
+    fleet.beat("a", 1_000)
+    fleet.beat("b", 2_000)
+    fleet.ask("stop", "all", at_ms=5_000)
+    fleet.ask(verb, "a", at_ms=6_000)
+    fleet.end("b", 7_000, signal=15)
+    if verb == "restart":
+        fleet.end("a", 8_000, signal=15)
+    fleet.pass_time(60_000)
+    assert (fleet["a"].intent, fleet.state_of("a").value) == (Intent.UP, state)
+    assert fleet["a"].stop is None
+    assert fleet["a"].has_process
+
+
 def test_a_parked_agent_that_ends_is_started_at_the_end_of_the_wait_without_a_failure() -> None:
     fleet = running()
     fleet.beat("a", 2_000, Heartbeat(status=Status.ERROR, retry_after_ms=60_000))
@@ -273,3 +289,16 @@ def test_a_paused_agent_whose_command_changed_is_resumed_with_the_new_one() -> N
 def _reconfigure(fleet: Fleet, at_ms: int) -> None:
     agents = {"a": config(environment={"NEW": "1"})}
     fleet.tell(ev.Configured(Config(agents=agents), restart=frozenset({"a"})), at_ms)
+
+
+def test_a_stop_of_what_waits_without_a_process_is_told() -> None:
+    """No run ends, so nothing else would say that it is down by somebody's wish."""
+    fleet = running()
+    fleet.end("a", 2_000, signal=9)
+    fleet.end("a", 3_000, signal=9)
+    assert fleet.state_of("a") is State.COOLDOWN
+    fleet.ask("stop", "a")
+    [told] = fleet.told("agent.stopped")
+    assert told.reason == "USER_STOPPED"
+    fleet.ask("stop", "a")
+    assert len(fleet.told("agent.stopped")) == 1, "it is down already"

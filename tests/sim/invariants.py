@@ -262,8 +262,8 @@ class Invariants:
             self._pending(agent, wakes_ms)
             if is_due(agent, core.agents) and not core.closing:
                 raise Broken(f"{agent.name}: its start is due and was not made")
-            if agent.stop is not None:
-                continue  # it is on its way down, and that was told
+            if agent.stop is not None or agent.look is not None:
+                continue  # it is on its way down, and that was told; or it is being looked at
             noted = liveness.health_of(agent, now_ms)
             if noted is not agent.noted and (wakes_ms is None or wakes_ms > now_ms):
                 raise Broken(f"INV13 {agent.name}: {agent.noted} was told, it is {noted}")

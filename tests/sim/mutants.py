@@ -4,7 +4,7 @@
 Each is one rule of the core, broken in one place; the simulator must find every one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,10 +20,12 @@ from agentd.core import (
     deadlines,
     ends,
     hearing,
+    incident,
     judging,
     ledger,
     lifecycle,
     liveness,
+    minutes,
     pausing,
     restart,
 )
@@ -31,14 +33,15 @@ from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.agent import Agent
 from agentd.core.breaker import Breaker, Breakers, BreakerState
+from agentd.core.causes import Causes
 from agentd.core.deadlines import Deadlines
 from agentd.core.detectors.spike import SpikeDetector
-from agentd.core.effects import Persist, Thaw
+from agentd.core.effects import Persist, PersistIncident, Thaw
+from agentd.core.incidents import Incidents
 from agentd.core.states import Intent, State, StopReason
 from agentd.core.supervisor import Supervisor
 from agentd.core.turn import Turn
-
-Wrap = Callable[[Any], Any]
+from tests.sim.look_mutants import LOOK_MUTANTS, Wrap
 
 
 @contextmanager
@@ -282,7 +285,7 @@ def _leaves_late_questions(answer_question: Any) -> Any:
 
 def _unasked(_act: Any) -> Any:
     def wrapped(turn: Turn, agent: Agent, action: str, reason: StopReason, evidence: str) -> None:
-        if action in ("pause", "kill"):
+        if action in ("pause", "kill") and agent.state is not State.PAUSED:
             getattr(pausing, action)(turn, agent, reason, "agentd", evidence)
 
     return wrapped
@@ -292,7 +295,42 @@ def _acts_on_all(_act: Any) -> Any:
     return pausing.act
 
 
+def _rolled_anew(begin: Any) -> Any:
+    def wrapped(durable: Any) -> None:
+        durable.rolled = None
+        begin(durable)
+
+    return wrapped
+
+
+def _without_marks(end: Any) -> Any:
+    return lambda *args: [each for each in end(*args) if not isinstance(each, Persist)]
+
+
+def _without_incidents(finish: Any) -> Any:
+    return lambda self: [one for one in finish(self) if not isinstance(one, PersistIncident)]
+
+
+def _counts_anew(restore: Any) -> Any:
+    return lambda self, incidents, _next, now_ms: restore(self, incidents, 1, now_ms)
+
+
+def _restores_none(restore: Any) -> Any:
+    return lambda self, _incidents, number, now_ms: restore(self, (), number, now_ms)
+
+
+def _nobody_told(acknowledge: Any) -> Any:
+    def wrapped(self: Incidents, found: Any, *args: Any) -> Any:
+        news = acknowledge(self, found, *args)
+        self._put(replace(self.opened[found.number], remind_at_ms=found.remind_at_ms))
+        return news
+
+    return wrapped
+
+
 MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
+    "a crash leaves a part of a minute out": ((minutes, "begin", _rolled_anew),),
+    "what rollups tell of is not written down": ((minutes, "end", _without_marks),),
     "the cooldown is ignored": ((restart, "cooldown_ms", _constant(0)),),
     "failures never escalate": ((restart, "decide", _never_counts),),
     "an escalation is raised twice": ((ends, "escalate", _twice),),
@@ -340,6 +378,17 @@ MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     "a breaker never half-opens": ((Breaker, "wait_over", _constant(value=False)),),
     "a breaker arms no deadline": ((Breakers, "rearm", _constant(None)),),
     "a half-open breaker lets all through": ((Breaker, "let_through", _lets_all_through),),
+    **LOOK_MUTANTS,
+    "an incident is not written down": ((Turn, "finish", _without_incidents),),
+    "a new daemon knows no incidents": ((Incidents, "restore", _restores_none),),
+    "a new daemon counts incidents anew": ((Incidents, "restore", _counts_anew),),
+    "each symptom is an incident of its own": ((Causes, "_of_dependency", _constant(None)),),
+    "the first sign of life resolves an incident": ((incident, "proof_ms", _constant(0)),),
+    "whoever has an incident in hand is reminded": ((Incidents, "_acknowledge", _nobody_told),),
+    "an operator's act acknowledges nothing": ((Incidents, "heed", _constant([])),),
+    "what an operator wants down is trouble": ((incident, "is_kept_down", _constant(value=False)),),
+    "nothing of an incident is due": ((Incidents, "_arm", _constant(None)),),
+    "a dependency's incident never ends": ((Incidents, "_subject_over", _constant("")),),
     "frozen time is silence": ((liveness, "shift", _constant(None)),),
 }
 

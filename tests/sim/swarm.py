@@ -17,7 +17,10 @@ from agentd.core.states import Intent, State
 from agentd.core.supervisor import Supervisor
 from tests.sim.chance import draw_config, draw_rates
 from tests.sim.dependencies import Dependencies
+from tests.sim.incidents import Incidents
 from tests.sim.invariants import Invariants
+from tests.sim.looks import Looks
+from tests.sim.minutes import Minutes
 from tests.sim.promises import Promises
 from tests.sim.reckoning import Reckoning
 from tests.sim.talk import Talk
@@ -42,7 +45,11 @@ class Swarm(Troubles):
         self.invariants = Invariants(self.world)
         self.promises = Promises(self.world)
         self.reckoning = Reckoning()
+        self.minutes = Minutes()
         self.dependencies = Dependencies()
+        self.looks = Looks.draw(self.world, seed)
+        self.incidents = Incidents(self.world, seed)
+        self.config = self.incidents.reminding(self.config)
         self.sometimes: Counter[str] = Counter()
         self.core: Supervisor | None = None
         self._note = note
@@ -59,6 +66,7 @@ class Swarm(Troubles):
         for _ in range(STEPS_CHAOS):
             if self.random.random() < 0.25:
                 self._trouble()
+                self._acknowledge()
             self._next()
         self._say("the world heals")
         self.world.heal()
@@ -111,6 +119,7 @@ class Swarm(Troubles):
         """It is another hour, day or month now, or the clock was set."""
         self._told_periods = self.world.periods()
         self._step(ev.PeriodsBegan(self._told_periods))
+        self._step(ev.MinuteEnded(self.world.now_ms))  # never twice the same, and often
 
     def _advance(self, at_ms: int) -> None:
         if at_ms > self.world.now_ms:
@@ -139,17 +148,26 @@ class Swarm(Troubles):
         """Start the daemon on what its disk and the world say."""
         self.promises.open.clear()
         self.dependencies.known.clear()
+        self.looks.restarted()
         before = dict(self.world.disk)
         self.core = Supervisor(self.config, self.random.random, lambda: f"i{next(self._ids)}")
         fates = self.world.fates(rebooted=rebooted)
         core = self.core
         self._told_periods = self.world.periods()
         core.step(ev.PeriodsBegan(self._told_periods), self.world.now_ms)
-        self._step(ev.Started(fates))
+        still_open, number_next = self.world.open_incidents()
+        self._step(ev.Started(fates, still_open, number_next))
         if self.core is core:
+            self.incidents.over_crash(core)
             self.invariants.over_crash(before, core)
             self.reckoning.over_crash(before, core)
             self.promises.after_crash(core)
+
+    def _acknowledge(self) -> None:
+        if self.core is not None:
+            asked = self.incidents.acknowledged(f"r{next(self._requests)}", self.core)
+            if asked is not None:
+                self._step(asked)
 
     def _crash(self) -> None:
         self._say("agentd dies")
@@ -172,10 +190,14 @@ class Swarm(Troubles):
             self._start(rebooted=False)
             return
         self.world.commit(event, effects)
+        self.minutes.after_commit(self.world.disk, effects, self.world.now_ms)
         if self._chance(0.05):
             self.world.flush()
         self.invariants.after_step(core, event, effects)
         self.promises.after_step(core, event, effects)
+        self.looks.after_step(core, event, effects)
+        self.incidents.after_step(core, event, effects)
+        self.incidents.count(effects, self.sometimes)
         asked, now_ms = self.promises.open, self.world.now_ms
         self.dependencies.after_step(core, event, effects, asked, now_ms)
         self.reckoning.after_step(core, event, effects, before, self.world.now_ms)
@@ -207,11 +229,20 @@ class Swarm(Troubles):
             self._say(f"    {effect.record.event} {effect.record.agent}: {effect.record.message}")
         elif isinstance(effect, do.Reply | do.Recall):
             self.promises.answered(effect)
-        elif isinstance(effect, do.Judge):
-            self._judge(effect)
+        elif isinstance(effect, do.Judge | do.Diagnose):
+            self._ask(effect)
         elif isinstance(effect, do.Exit):
             self.sometimes["exit"] += 1
             self._crash()
+
+    def _ask(self, effect: do.Judge | do.Diagnose) -> None:
+        """Have somebody look, who takes his time, or never answers."""
+        if isinstance(effect, do.Judge):
+            self._judge(effect)
+            return
+        seen = self.looks.answer(effect)
+        if seen is not None:
+            self.world.later(Deliver(seen), self.looks.delay_ms())
 
     def _judge(self, effect: do.Judge) -> None:
         """The judge command takes its time, is sure or not, costs something, or fails."""

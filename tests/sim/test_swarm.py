@@ -32,6 +32,9 @@ RARE = (
     *("loop.warning", "loop.detected", "tool.failing", "retry.limit", "drift.warning"),
     *("drift.detected", "judge.failed", "exited LOOP_DETECTED", "trouble clock"),
     *("breaker.opened", "breaker.half_open", "breaker.closed"),
+    *("incident.opened", "incident.updated", "incident.resolved", "incident again"),
+    *("incident of many", "incident of a breaker", "incident acknowledged"),
+    *("incident that cannot be killed", "alert reminder", "alert resolve"),
     *("action.unfinished", "agent.checkpoint", "SaveCheckpoint", "Recall", "Judge"),
 )
 

@@ -9,7 +9,7 @@ from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.accounts import Periods
 from agentd.core.lines import Heartbeat, Line, Status
-from agentd.core.records import Baseline, Durable
+from agentd.core.records import Baseline, Durable, IncidentRecord
 from tests.sim.chance import Rates
 from tests.sim.talk import Talk
 
@@ -94,6 +94,7 @@ class World:
     """Incarnation recorded as having a process, by agent."""
     lazily: dict[str, Durable] = field(default_factory=dict)
     baselines: dict[str, Baseline] = field(default_factory=dict)
+    incidents: dict[int, IncidentRecord] = field(default_factory=dict)
     checkpoints: dict[tuple[str, str], int] = field(default_factory=dict)
     """The last state kept of each execution, by its number."""
     processes: dict[int, Process] = field(default_factory=dict)
@@ -291,12 +292,19 @@ class World:
                 self.lazily.pop(effect.agent, None)
             elif isinstance(effect, do.PersistBaseline):
                 self.baselines[effect.agent] = effect.baseline
+            elif isinstance(effect, do.PersistIncident):
+                self.incidents[effect.incident.number] = effect.incident
             elif isinstance(effect, do.SaveCheckpoint):
                 self.checkpoints[effect.agent, effect.execution] = effect.seq
             elif isinstance(effect, do.Forget):
                 self.disk.pop(effect.agent, None)
                 self.lazily.pop(effect.agent, None)
                 self.baselines.pop(effect.agent, None)
+
+    def open_incidents(self) -> tuple[list[IncidentRecord], int]:
+        """What a starting daemon finds of incidents, and the number of the next one."""
+        found = [one for one in self.incidents.values() if one.resolved_at_ms is None]
+        return found, max(self.incidents, default=0) + 1
 
     def flush(self) -> None:
         """What may wait a while is on disk by now."""

@@ -35,6 +35,10 @@ BOTH = '[defaults]\nheartbeat.required = false\n[agents.a]\ncommand="x"\n[agents
         ('{"t":1,"start":1}', "start is true"),
         ('{"t":1,"start":true,"at":"noon"}', "noon"),
         ('{"t":1,"start":true,"at":"2026-11-21T00:00:00"}', "needs a zone"),
+        ('{"t":1,"start":true,"intents":{"a":"asleep"}}', "intents says of each agent one of up"),
+        ('{"t":1,"start":true,"intents":[]}', "intents says"),
+        ('{"t":1,"notify":1}', "notify is a text"),
+        ('{"t":1,"note":1}', "note is a text"),
         ('{"t":1,"exit":3}', "exit is"),
         ('{"t":1,"exit":{"code":1,"signal":9}}', "not both"),
         ('{"t":1,"exit":{"code":256}}', "from 0 to 255"),
@@ -191,3 +195,37 @@ def test_the_command_simulates_one_agent_of_many(tmp_path: Path) -> None:
     told = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert {line["agent"] for line in told if line.get("effect") == "spawn"} == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("word", "spawns"), [("up", 2), ("held", 1), ("paused", 1), ("stopped", 1), ("killed", 1)]
+)
+def test_what_operators_had_wanted_before_holds_from_the_start(
+    tmp_path: Path, word: str, spawns: int
+) -> None:
+    start = {"t": 0, "start": True, "intents": {"a": word, "nobody": "up"}}
+    told = tell(tmp_path, BOTH, [start, {"t": 5, "end": True}])
+    assert len(told.spawns()) == spawns
+
+
+def test_who_was_down_comes_up_when_an_operator_says_so(tmp_path: Path) -> None:
+    start = {"t": 0, "start": True, "intents": {"a": "paused", "b": "killed"}}
+    resume = {"t": 5, "cmd": {"cmd": "resume", "args": {"select": ["a", "b"]}}}
+    told = tell(tmp_path, BOTH, [start, resume, {"t": 6, "end": True}])
+    assert (told.spawns("a"), told.spawns("b")) == ([5], [5])
+
+
+def test_a_note_is_nothing_and_a_datagram_is_heard(tmp_path: Path) -> None:
+    config = BOTH.replace('command="x"\n[agents.b]', 'command="x"\nready="notify"\n[agents.b]')
+    told = tell(
+        tmp_path,
+        config,
+        [
+            {"t": 0, "start": True},
+            {"t": 1, "note": "the configuration changed"},
+            {"t": 2, "agent": "a", "notify": "READY=1\nSTATUS=up"},
+            {"t": 3, "agent": "a", "notify": "nonsense"},
+        ],
+    )
+    assert told.times("agent.ready", "a") == [2]
+    assert told.rejected() == ["notify: not a datagram of sd_notify"]

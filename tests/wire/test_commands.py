@@ -44,6 +44,7 @@ def test_viewers_change_nothing_and_read_no_logs() -> None:
         ("events", {"after": 12, "limit": None, "types": []}),
         ("logs", {"select": ["a"], "lines": 10, "grep": "x", "raw": True, "from": {"a": 7}}),
         ("reload", {"dry_run": True}),
+        ("ack", {"id": 12, "reason": "on it"}),
         ("daemon", {"action": "reexec"}),
         ("kill", {"select": ["a"], "from the future": 1}),
     ],
@@ -69,6 +70,8 @@ def test_arguments_are_checked_and_handed_on(cmd: str, args: dict[str, object]) 
         ("daemon", {"action": "explode"}, "args.action: "),
         ("reload", {"dry_run": 1}, "args.dry_run: "),
         ("events", {"after": 1 << 60}, "args.after: "),
+        ("ack", {}, "missing required field `id`"),
+        ("ack", {"id": "1"}, "args.id: expected `int`"),
     ],
 )
 def test_a_wrong_argument_is_named(cmd: str, args: object, told: str) -> None:
@@ -96,13 +99,6 @@ def test_l4_a_name_is_looked_up_and_nothing_else(cmd: str) -> None:
     with pytest.raises(BadLine) as caught:
         asked(cmd)
     assert caught.value.code == ("unknown_command" if cmd else "bad_request")
-
-
-@pytest.mark.parametrize("cmd", [name for name, spec in COMMANDS.items() if not spec.available])
-def test_a_command_of_a_later_feature_says_so(cmd: str) -> None:
-    with pytest.raises(BadLine, match="not available in this version") as caught:
-        asked(cmd, {})
-    assert caught.value.code == "unknown_command"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,37 @@
+"""Names and addresses of hosts, as far as they show by themselves."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def url_mistake(url: str) -> str:
+    """Return what in particular keeps `url` from being called, as far as that can be said."""
+    if any(letter.isspace() for letter in url):
+        return "a URL has no space in it"
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it is the check
+    except ValueError as error:
+        return "its port is no number up to 65535" if "port" in str(error).lower() else ""
+    return ""
+
+
+def web_host(url: str) -> str | None:
+    """Return the host of a URL that can be called over HTTP; None: it is no such URL."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return None  # what is left out here could break out of the line of a request
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return host or None if parts.scheme in {"http", "https"} else None
