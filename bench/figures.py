@@ -9,20 +9,26 @@ process's figure of the same run.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import detectors
 import heartbeats
+import history
 import logs
 import procs
 import sdk
 from daemons import DAEMONS, Agentd, Circus, Daemon, Supervisord, fsync_median_s
+
+from agentd.store.retention import Bounds
 
 MIB = 1 << 20
 FAILED: list[str] = []
@@ -181,6 +187,18 @@ def beats(count: int) -> None:
         note("  by the wall, sender on the other core", f"{rate:,.0f}")
 
 
+def recorder(count: int, pairs: int) -> None:
+    """What the recorder takes of the heartbeats accepted, told as fast as they are taken."""
+    for connections in (1, 1_000):
+        ratios = [heartbeats.with_recorder(connections, count) for _ in range(pairs)]
+        ratio = statistics.median(ratios)
+        bar(
+            f"heartbeats with the recorder, {connections} connections, median of {pairs} pairs",
+            f"{ratio:.1%} of those without (>= 90 %)",
+            ratio >= 0.90,
+        )
+
+
 def detector_costs() -> None:
     """What each detector costs for one line or sample; more: bench/detectors.py."""
     found = detectors.costs()
@@ -242,6 +260,54 @@ def agent_side() -> None:
         )
 
 
+def old_store(days: int) -> None:
+    """A million events beside none; and a year of fifty agents by the minute, folded."""
+    now_ms = time.time_ns() // 1_000_000
+    with tempfile.TemporaryDirectory(prefix="bench-history-") as name:
+        stores = {}
+        week = int(history.EVENTS * history.WEEK_DAYS / history.EVENTS_DAYS)
+        for what, count, over in (
+            ("old", history.EVENTS, history.EVENTS_DAYS),
+            ("young", week, history.WEEK_DAYS),
+            ("empty", 0, history.WEEK_DAYS),
+        ):
+            stores[what] = Path(name) / what / "agentd.db"
+            history.journal(stores[what], count, over, now_ms)
+        old_ms, found = history.week_ms(stores["old"], now_ms)
+        young_ms, _ = history.week_ms(stores["young"], now_ms)
+        answers_of_an_old_store(stores["empty"], stores["old"])
+        bar(
+            f"CPU for {found:,} events of a week, beside a store of that week",
+            f"{old_ms:.0f} against {young_ms:.0f} ms (<= 1.5 x)",
+            old_ms <= 1.5 * young_ms,
+        )
+        note("a million events take up", f"{stores['old'].stat().st_size / MIB:.0f} MB")
+    growth = history.show_year(50, days)
+    bound = Bounds().history_max_bytes
+    bar(
+        f"{days} days of 50 agents, largest file",
+        f"{growth.file_bytes / MIB:.1f} MB (<= {bound / MIB:.0f})",
+        growth.file_bytes <= bound,
+    )
+
+
+def answers_of_an_old_store(empty: Path, old: Path) -> None:
+    """What agentctl takes beside a daemon with a million events, against one with none."""
+    daemons = []
+    with contextlib.ExitStack() as stack:
+        for source in (empty, old):
+            daemon = history.Furnished(20)
+            daemon.source = source
+            daemons.append(stack.enter_context(daemon))
+        for words in (("status", "--json"), ("events", "-n", "50", "--json")):
+            none_ms, million_ms = history.asked_ms(daemons, *words)
+            bar(
+                f"agentctl {' '.join(words)} with a million events",
+                f"{million_ms:.0f} against {none_ms:.0f} ms (< +50)",
+                million_ms < none_ms + 50,
+            )
+
+
 def main() -> int:
     figures: dict[str, Callable[[], None]] = {
         "idle": lambda: idle(arguments.seconds),
@@ -249,14 +315,17 @@ def main() -> int:
         "start-stop": lambda: start_stop(100),
         "status": status,
         "heartbeats": lambda: beats(600_000),
+        "recorder": lambda: recorder(200_000, 5),
         "detectors": detector_costs,
         "external": lambda: external(arguments.seconds),
         "logs": lambda: log_throughput(7),
         "sdk": agent_side,
+        "history": lambda: old_store(arguments.days),
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("figures", nargs="*", help=f"some of: {', '.join(figures)}")
     parser.add_argument("--seconds", type=float, default=60, help="length of an idle measurement")
+    parser.add_argument("--days", type=int, default=365, help="of fifty agents' minutes")
     arguments = parser.parse_args()
     if unknown := set(arguments.figures) - set(figures):
         parser.error(f"no figure {', '.join(unknown)}; there are {', '.join(figures)}")

@@ -55,14 +55,20 @@ def connect(path: Path, agent: int) -> socket.socket:
     return channel
 
 
-def flood(connections: int, count: int) -> tuple[float, float, int]:
+def with_recorder(connections: int, count: int) -> float:
+    """Beats for a second of the daemon's CPU, as a share of what they are without a recorder."""
+    on, off = (flood(connections, count, f'recorder_max = "{size}"\n')[1:] for size in ("64M", "0"))
+    return (on[1] / on[0]) / (off[1] / off[0])
+
+
+def flood(connections: int, count: int, extra: str = "") -> tuple[float, float, int]:
     """Send `count` beats as fast as they are taken.
 
     Returns beats a second by the wall, the daemon's CPU seconds, and beats accepted.
     """
     agents = min(connections, 100)
     line = json.dumps(BEAT).encode() + b"\n"
-    with External(agents, autostart=False, extra=NO_LIMITS) as daemon:
+    with External(agents, autostart=False, extra=NO_LIMITS + extra) as daemon:
         channels = [connect(daemon.socket, number % agents) for number in range(connections)]
         share = count // connections
         feeders = [Feeder(channel, line, share) for channel in channels]

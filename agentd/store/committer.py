@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agentd.core.effects import PersistIncident
 from agentd.store.ballast import Ballast
 from agentd.store.connection import Trouble, open_writer, told, trouble_of
 from agentd.store.directory import DirectoryRefused
@@ -67,6 +68,7 @@ class Committer:
         self._was_open = connection is not None
         self._ballast = ballast
         self._mark = mark
+        self._incident_mark = Mark.of_incidents(path)
         self._clock = clock
         self._remembered = remembered
         self._last_id = last_event_id(connection) if connection is not None else 0
@@ -155,6 +157,7 @@ class Committer:
             with contextlib.suppress(OSError):
                 # Only a rebuild would miss it, and it is tried again with the next group.
                 self._mark.cover(last_id)
+                self._cover_incidents(jobs)
             self._in_doubt = True
             connection.execute("COMMIT")
         except BaseException as failure:
@@ -166,6 +169,12 @@ class Committer:
             raise
         self._in_doubt = False
         self._last_id = last_id
+
+    def _cover_incidents(self, jobs: list[Job]) -> None:
+        rows = (row for job in jobs for row in job.rows if isinstance(row, PersistIncident))
+        last = max((row.incident.number for row in rows), default=0)
+        if last:
+            self._incident_mark.cover(last)
 
     def _commit_one_by_one(self, jobs: list[Job]) -> str:
         """One job is wrong in itself: find it, and let the others through."""

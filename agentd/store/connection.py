@@ -3,13 +3,19 @@
 import os
 import sqlite3
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from agentd.store import counts
 
 # A page is 4 KiB: the log is folded into the file at the latest every 2 MiB.
 CHECKPOINT_PAGES: Final = 512
 _BUSY_MS: Final = 5_000
 _PRIMARY_CODE: Final = 0xFF
+# What a flipped bit made of a letter: the other rows can be read all the same.
+SPOILT: Final = "\N{REPLACEMENT CHARACTER}"
+_TEXT: Final = partial(str, encoding="utf-8", errors="replace")
 _WRITER: Final = (
     f"PRAGMA busy_timeout = {_BUSY_MS}",
     "PRAGMA auto_vacuum = INCREMENTAL",  # before the first table, or never
@@ -70,8 +76,10 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """Open the one connection that writes; transactions are begun and ended by hand."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        connection.text_factory = _TEXT
         for pragma in _WRITER:
             connection.execute(pragma).close()
+        counts.prepare(connection)
     except BaseException:
         connection.close()
         raise
@@ -103,6 +111,7 @@ def _open_reader(path: Path, how: str) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
+        connection.text_factory = _TEXT
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}").close()
         connection.execute("PRAGMA schema_version").close()
     except BaseException:

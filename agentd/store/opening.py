@@ -15,15 +15,24 @@ from typing import Final
 
 from agentd.store.connection import Trouble, open_reader, open_writer, told, trouble_of
 from agentd.store.directory import check_file, sync_directory
+from agentd.store.incidents import INCIDENT_MARK
 from agentd.store.mark import Mark
+from agentd.store.salvage import salvage
 from agentd.store.schema import VERSION, NotAStore, check_version, migrate
 from agentd.store.statements import proved
 
 # Above this size only the tables that recovery needs are checked at each start.
 WHOLE_CHECK_BYTES: Final = 64 << 20
 QUARANTINES_MAX: Final = 3
-_STATE_TABLES: Final = ("agents", "spawns", "requests", "marks")
-_SALVAGED: Final = {"agents": 6, "spawns": 12, "requests": 6, "checkpoints": 9}
+_STATE_TABLES: Final = (
+    "agents",
+    "spawns",
+    "requests",
+    "marks",
+    "incidents",
+    "alerts",
+    "deliveries",
+)
 _CHUNK_BYTES: Final = 1 << 20
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
@@ -104,24 +113,25 @@ def open_read_only(path: Path, mark: Mark, refusal: StoreUnavailable) -> Opened:
 def rebuild(path: Path, mark: Mark, damage: str, *, wall_ms: int, last_id: int = 0) -> Opened:
     """Open a new store with what can be saved of the damaged one, which is moved aside.
 
-    The new one is whole before the old one goes. Ids go on beyond every id that was ever used,
-    with a gap where the last one is unknown. Raises sqlite3.Error and OSError.
+    The new one is whole before the old one goes. Ids of events and numbers of incidents go on
+    beyond all that were ever used, with a gap where the last one is unknown. Raises
+    sqlite3.Error and OSError.
     """
-    saved, seen_id = _salvage(path)
-    first_id = last_id or seen_id or mark.read() or 0
+    saved = salvage(path)
+    first_id = last_id or saved.last_id or mark.read() or 0
+    last_incident = saved.last_incident or Mark.of_incidents(path).read() or 0
     fresh = path.with_name(f"{path.name}.new")
     _remove(fresh)
     with closing(_checked(fresh)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        for table, rows in saved.items():
-            holes = ", ".join("?" * _SALVAGED[table])
-            connection.executemany(f"REPLACE INTO {table} VALUES ({holes})", rows)  # noqa: S608 - names of ours
-        connection.execute("REPLACE INTO marks VALUES ('first_id', ?)", (first_id,))
+        saved.write(connection)
+        for name, value in (("first_id", first_id), (INCIDENT_MARK, last_incident)):
+            connection.execute("REPLACE INTO marks VALUES (?, ?)", (name, value))
         connection.execute("COMMIT")
     quarantined = _quarantine(path, wall_ms)
     fresh.replace(path)
     sync_directory(path.parent)
-    return Opened(_checked(path), quarantined, damage, len(saved["agents"]))
+    return Opened(_checked(path), quarantined, damage, saved.agents)
 
 
 def _finished(opened: Opened, mark: Mark) -> Opened:
@@ -197,43 +207,6 @@ def _is_damage(error: Exception, path: Path) -> bool:
         return False
     # What SQLite calls an I/O error may be a disk too full for its index of the log.
     return disk.f_bavail * disk.f_frsize >= _CHUNK_BYTES
-
-
-def _salvage(path: Path) -> tuple[dict[str, list[tuple[object, ...]]], int]:
-    """Read what can be read: rows by table, and the highest event id, 0 if unknown."""
-    saved: dict[str, list[tuple[object, ...]]] = {table: [] for table in _SALVAGED}
-    try:
-        connection = open_reader(path)
-    except (sqlite3.Error, OSError):
-        return saved, 0
-    with closing(connection):
-        for table in _SALVAGED:
-            saved[table] = _readable(connection, table)
-        last_id = _last_id(connection)
-    saved["agents"] = [row for row in saved["agents"] if proved(*row[:3]) is not None]
-    return saved, last_id
-
-
-def _readable(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
-    """Return the rows of a table up to where it breaks, those that fit its columns."""
-    rows: list[tuple[object, ...]] = []
-    # What was read before it broke is still there.
-    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
-        rows.extend(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 - a name of ours
-    return [row for row in rows if len(row) == _SALVAGED[table] and row[0] is not None]
-
-
-def _last_id(connection: sqlite3.Connection) -> int:
-    """Return the highest event id that table and indexes agree on; 0 where they don't."""
-    found: set[object] = set()
-    for source in ("NOT INDEXED", "INDEXED BY events_by_time"):
-        query = f"SELECT max(id) FROM events {source}"  # noqa: S608 - words of ours
-        try:
-            found.add(connection.execute(query).fetchone()[0])
-        except (sqlite3.Error, UnicodeDecodeError):
-            return 0
-    only = found.pop() if len(found) == 1 else 0
-    return only if isinstance(only, int) else 0
 
 
 def _quarantine(path: Path, wall_ms: int) -> Path:

@@ -10,11 +10,17 @@ from typing import Final
 
 import msgspec
 
-from agentd.core.records import Baseline, Record
+from agentd.core.records import Baseline, IncidentRecord, Record, Rollup
+from agentd.store import incidents, outbox, rollups, timeline
 from agentd.store.baselines import baselines
 from agentd.store.checkpoints import Checkpoint, Recalled, listing, recall
 from agentd.store.connection import open_reader
+from agentd.store.globs import named
 from agentd.store.rows import (
+    Delivery,
+    EvidenceRow,
+    IncidentRow,
+    LifeRow,
     RequestRow,
     SpawnIntent,
     SpawnRow,
@@ -27,7 +33,8 @@ from agentd.store.statements import proved
 
 EVENTS_MAX: Final = 10_000
 _EVENT_COLUMNS: Final = (
-    "id, wall_ms, agent, incarnation, incarnation_id, event, severity, reason, message, data"
+    "id, wall_ms, agent, incarnation, incarnation_id, event, severity, reason, message, data,"
+    " incident"
 )
 _SPAWN_COLUMNS: Final = (
     "agent, incarnation, incarnation_id, token, pid, start_time, pidfd_inode, boot_id, cgroup,"
@@ -51,15 +58,22 @@ class Reader:
         agents: Sequence[str] = (),
         types: Sequence[str] = (),
         since_ms: int | None = None,
+        incident: int | None = None,
     ) -> list[dict[str, object]]:
         """Return events as documents in rising order of id, at most `limit` of them.
 
         With `after` or `since_ms` (wall time) the first ones beyond it, without either the
-        last ones of all. `agents` and `types` are names or globs; empty means all.
+        last ones of all. `agents` and `types` are names or globs; empty means all. With
+        `incident` those of its timeline.
         """
         forward = after is not None or since_ms is not None
         query, values = events_query(
-            after=after, agents=agents, types=types, since_ms=since_ms, forward=forward
+            after=after,
+            agents=agents,
+            types=types,
+            since_ms=since_ms,
+            forward=forward,
+            incident=incident,
         )
         with closing(open_reader(self._path)) as connection:
             rows = connection.execute(query, (*values, min(limit, EVENTS_MAX))).fetchall()
@@ -126,6 +140,84 @@ class Reader:
         """Return all checkpoints kept of an agent, the newest first."""
         return listing(self._path, agent, states=states)
 
+    def incidents(
+        self, *, agents: Sequence[str] = (), open_only: bool = False, limit: int = 100
+    ) -> list[IncidentRow]:
+        """Return incidents, the newest first; `agents` are names or globs, empty means all."""
+        return incidents.incidents(self._path, agents=agents, open_only=open_only, limit=limit)
+
+    def incident(self, number: int) -> IncidentRow | None:
+        """Return one incident; None: there is none, or its row is damaged."""
+        return incidents.incident(self._path, number)
+
+    def open_incidents(self, now: Moment) -> list[IncidentRecord]:
+        """Return what is not resolved, oldest first, in time of this boot."""
+        return incidents.open_incidents(self._path, now)
+
+    def last_incident(self) -> int:
+        """Return the highest number that was ever given to an incident; 0: none was."""
+        with closing(open_reader(self._path)) as connection:
+            return incidents.last_incident(connection)
+
+    def evidence(self, number: int) -> list[EvidenceRow]:
+        """Return what was seen of an incident, oldest first."""
+        return incidents.evidence(self._path, number)
+
+    def lifecycle(
+        self, *, agents: Sequence[str] = (), since_wall_ms: int, until_wall_ms: int
+    ) -> list[LifeRow]:
+        """Return the events that make history, see `timeline.lifecycle`."""
+        return timeline.lifecycle(
+            self._path, agents=agents, since_wall_ms=since_wall_ms, until_wall_ms=until_wall_ms
+        )
+
+    def life_before(self, *, agents: Sequence[str], wall_ms: int) -> list[LifeRow]:
+        """Return the last such events of each agent before a moment, see `timeline.life_before`."""
+        return timeline.life_before(self._path, agents=agents, wall_ms=wall_ms)
+
+    def report_events(self, *, since_wall_ms: int, until_wall_ms: int) -> list[LifeRow]:
+        """Return the events that the daily report reads, see `timeline.report_events`."""
+        return timeline.report_events(
+            self._path, since_wall_ms=since_wall_ms, until_wall_ms=until_wall_ms
+        )
+
+    def rollups(
+        self,
+        *,
+        agents: Sequence[str] = (),
+        since_wall_ms: int,
+        until_wall_ms: int,
+        span: rollups.Span = "hour",
+    ) -> list[Rollup]:
+        """Return what agents did, see `rollups.rollups`."""
+        return rollups.rollups(
+            self._path,
+            agents=agents,
+            since_wall_ms=since_wall_ms,
+            until_wall_ms=until_wall_ms,
+            span=span,
+        )
+
+    def deliveries(
+        self,
+        *,
+        states: Sequence[str] = (outbox.WAITING,),
+        sink: str | None = None,
+        limit: int = 1_000,
+    ) -> list[Delivery]:
+        """Return alerts in one of these states, oldest first; at one sink, or at all."""
+        return outbox.deliveries(self._path, states, limit, sink)
+
+    def alert_counts(self) -> dict[str, dict[str, int]]:
+        """Return how many deliveries each sink has in each state."""
+        return outbox.alert_counts(self._path)
+
+    def mark(self, name: str) -> int | None:
+        """Return a number that was kept under this name; None: none was."""
+        with closing(open_reader(self._path)) as connection:
+            found = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+        return int(found[0]) if found else None
+
     def _document(self, row: Sequence[object]) -> dict[str, object]:
         stamp, record = event_of(row)
         return event_document(stamp, record, self._host)
@@ -133,9 +225,8 @@ class Reader:
 
 def event_of(row: Sequence[object]) -> tuple[Stamp, Record]:
     """Return one row of the events table as what was written; a damaged `data` is empty."""
-    number, wall_ms, agent, incarnation, incarnation_id, event, severity, reason, message, data = (
-        row
-    )
+    number, wall_ms, agent, incarnation, incarnation_id, event, *rest = row
+    severity, reason, message, data, incident = rest
     try:
         told = msgspec.json.decode(str(data))
     except msgspec.MsgspecError:
@@ -151,6 +242,7 @@ def event_of(row: Sequence[object]) -> tuple[Stamp, Record]:
         incarnation_id=_text(incarnation_id),
         reason=_text(reason),
         data=told if isinstance(told, dict) else {},
+        incident=incident if isinstance(incident, int) else None,
     )
     return Stamp(number, wall_ms), record
 
@@ -162,6 +254,7 @@ def events_query(
     types: Sequence[str],
     since_ms: int | None,
     forward: bool,
+    incident: int | None = None,
 ) -> tuple[str, list[object]]:
     """Return the SQL for a page of events and its values but the limit; only `?` carry data."""
     where, values = ["id > ?"], [after or 0]
@@ -170,7 +263,9 @@ def events_query(
         # By id, because the wall clock jumps; the index finds where the time begins.
         begins = "id >= (SELECT min(id) FROM events INDEXED BY events_by_time WHERE wall_ms >= ?)"
         clauses.append((f"{begins} AND wall_ms >= ?", [since_ms, since_ms]))
-    clauses.extend(_named(column, names) for column, names in (("agent", agents), ("event", types)))
+    if incident is not None:
+        clauses.append(("incident = ?", [incident]))
+    clauses.extend(named(column, names) for column, names in (("agent", agents), ("event", types)))
     all_values: list[object] = [*values]
     for text, more in clauses:
         if text:
@@ -182,18 +277,6 @@ def events_query(
         f" ORDER BY id {order} LIMIT ?"
     )
     return query, all_values
-
-
-def _named(column: str, names: Sequence[str]) -> tuple[str, list[object]]:
-    """Return the condition that `column` is one of these names or globs."""
-    plain = [name for name in names if not set(name) & set("*?[")]
-    globs = [name.replace("[!", "[^") for name in names if set(name) & set("*?[")]
-    tests = [f"{column} GLOB ?" for _ in globs]
-    if len(plain) == 1:
-        tests.append(f"{column} = ?")
-    elif plain:
-        tests.append(f"{column} IN ({', '.join('?' * len(plain))})")
-    return (f"({' OR '.join(tests)})" if tests else ""), [*globs, *plain]
 
 
 def _text(value: object) -> str | None:

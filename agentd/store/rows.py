@@ -3,8 +3,17 @@
 from dataclasses import dataclass
 
 from agentd.config.encodable import utc_text
-from agentd.core.effects import Forget, Journal, Persist, PersistBaseline, SaveCheckpoint
-from agentd.core.records import Durable, Record
+from agentd.core.effects import (
+    Forget,
+    Journal,
+    Persist,
+    PersistBaseline,
+    PersistIncident,
+    SaveCheckpoint,
+    SaveEvidence,
+    SaveRollups,
+)
+from agentd.core.records import Durable, IncidentRecord, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,105 @@ class RequestRow:
     wall_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """An alert before its first attempt, written together with the event that it tells of."""
+
+    uid: str
+    """Unique for ever: the alert's id outside."""
+    kind: str
+    """trigger, reminder, resolve, digest or test."""
+    severity: str
+    record: Record
+    """Journaled in the same batch, which gives the alert its event's id and time."""
+    dedup_key: str
+    """The same for all alerts of one incident."""
+    sinks: tuple[str, ...]
+    """Each gets a delivery of its own."""
+    incident: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """How far one alert has come at one sink; rewritten after each attempt."""
+
+    uid: str
+    sink: str
+    state: str
+    """waiting, sent, folded (into another message) or failed (given up)."""
+    attempts: int
+    next_wall_ms: int
+    """Not before then, by the wall clock."""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One alert at one sink, as the outbox has it."""
+
+    row: AlertRow
+    event_id: int
+    wall_ms: int
+    """When the alert was raised."""
+    state: DeliveryRow
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """An incident as the store has it, its moments by the wall clock (ms since 1970)."""
+
+    incident: IncidentRecord
+    began_wall_ms: int
+    opened_wall_ms: int
+    recovered_wall_ms: int | None
+    resolved_wall_ms: int | None
+    acknowledged_wall_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """One look at one agent of an incident."""
+
+    incident: int
+    agent: str
+    kind: str
+    wall_ms: int
+    evidence: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class LifeRow:
+    """One event of the journal, as far as history and reports read it."""
+
+    id: int
+    wall_ms: int
+    agent: str | None
+    event: str
+    reason: str | None
+    incarnation: int | None
+    message: str
+    incident: int | None
+    silence_ms: int | None = None
+    """Of `agent.unreachable`: how long ago its last sign of life was."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRow:
+    """A number that outlives the daemon under its name, in place of the one before."""
+
+    name: str
+    value: int
+
+
 Row = (
     Persist
     | PersistBaseline
+    | PersistIncident
+    | SaveEvidence
+    | SaveRollups
+    | AlertRow
+    | DeliveryRow
+    | MarkRow
     | Forget
     | Journal
     | SaveCheckpoint

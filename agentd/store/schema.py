@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.store.directory import sync_directory
+from agentd.store.schema_incidents import INCIDENT_STEP
 
 Step = Sequence[str]
 
@@ -98,6 +99,7 @@ STEPS: Final[tuple[Step, ...]] = (
             wall_ms INTEGER NOT NULL
         ) WITHOUT ROWID""",
     ),
+    INCIDENT_STEP,
 )
 
 VERSION: Final = len(STEPS)

@@ -60,36 +60,54 @@ def decode(text: str) -> Durable:
     return durable
 
 
+class Carrying:
+    """Times of the boot that wrote a row, in BOOTTIME of the present one.
+
+    Of the same boot they are what they were. After a reboot moments that lie behind move back
+    by the time away, as the wall clock has it.
+    """
+
+    def __init__(self, written: Moment, now: Moment) -> None:
+        self.needed = written.boot_id != now.boot_id or written.boottime_ms > now.boottime_ms
+        """Whether any time has to move at all."""
+        away_ms = max(0, now.wall_ms - written.wall_ms)
+        self._shift_ms = now.boottime_ms - written.boottime_ms - away_ms if self.needed else 0
+        self._now_ms = now.boottime_ms
+
+    def past(self, then_ms: int) -> int:
+        """Return a moment that lies behind."""
+        return then_ms + self._shift_ms
+
+    def moved(self, then_ms: int | None) -> int | None:
+        """Return a moment that lies behind, if there was one."""
+        return None if then_ms is None else self.past(then_ms)
+
+    def due(self, then_ms: int | None) -> int | None:
+        """Return a deadline: within [now, what remained of it]."""
+        if then_ms is None or not self.needed:
+            return then_ms
+        return max(self._now_ms, self.past(then_ms))
+
+
 def carried_over(durable: Durable, written: Moment, now: Moment) -> Durable:
     """Express the times of `durable` in BOOTTIME of the present boot.
 
     Deadlines keep what remained of them, less the time away by the wall clock, within
     [0, what remained]; moments that lie behind move back by the time away.
     """
-    if written.boot_id == now.boot_id and written.boottime_ms <= now.boottime_ms:
+    carrying = Carrying(written, now)
+    if not carrying.needed:
         return durable
-    away_ms = max(0, now.wall_ms - written.wall_ms)
-
-    def moved(then_ms: int | None) -> int | None:
-        if then_ms is None:
-            return None
-        return now.boottime_ms + (then_ms - written.boottime_ms) - away_ms
-
-    def due(then_ms: int | None) -> int | None:
-        later_ms = moved(then_ms)
-        return None if later_ms is None else max(now.boottime_ms, later_ms)
-
+    moved, due = carrying.moved, carrying.due
     last_exit = durable.last_exit
     if last_exit is not None:
-        at_ms = moved(last_exit.at_ms)
-        assert at_ms is not None
-        last_exit = replace(last_exit, at_ms=at_ms)
+        last_exit = replace(last_exit, at_ms=carrying.past(last_exit.at_ms))
     unfinished = tuple(
-        replace(each, begun_at_ms=moved(each.begun_at_ms) or 0) for each in durable.unfinished
+        replace(each, begun_at_ms=carrying.past(each.begun_at_ms)) for each in durable.unfinished
     )
     checkpoint = durable.checkpoint
     if checkpoint is not None:
-        checkpoint = replace(checkpoint, at_ms=moved(checkpoint.at_ms) or 0)
+        checkpoint = replace(checkpoint, at_ms=carrying.past(checkpoint.at_ms))
     return replace(
         durable,
         unfinished=unfinished,

@@ -8,16 +8,35 @@ from typing import Final
 import msgspec
 
 from agentd.config.encodable import encodable, plain
-from agentd.core.effects import Forget, Journal, Persist, PersistBaseline, SaveCheckpoint
+from agentd.core.effects import (
+    Forget,
+    Journal,
+    Persist,
+    PersistBaseline,
+    PersistIncident,
+    SaveCheckpoint,
+    SaveEvidence,
+    SaveRollups,
+)
 from agentd.core.records import Durable, Record
-from agentd.store import baselines, checkpoints
-from agentd.store.rows import RequestRow, Row, SpawnEnded, SpawnIntent, SpawnRow, Stamp
+from agentd.store import baselines, checkpoints, incidents, outbox, rollups
+from agentd.store.rows import (
+    AlertRow,
+    DeliveryRow,
+    MarkRow,
+    RequestRow,
+    Row,
+    SpawnEnded,
+    SpawnIntent,
+    SpawnRow,
+    Stamp,
+)
 from agentd.store.snapshots import Moment, decode, encode
 
 MESSAGE_CHARS_MAX: Final = 4_096
 DATA_BYTES_MAX: Final = 256 << 10
 
-_EVENT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_EVENT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _AGENT: Final = "REPLACE INTO agents VALUES (?, ?, ?, ?, ?, ?)"
 _REQUEST: Final = "REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?)"
 _INTENT: Final = (
@@ -48,14 +67,31 @@ def write(
     that is rolled back uses none up. Raises what sqlite3 raises.
     """
     stamps: list[Stamp] = []
+    journaled: list[tuple[Record, Stamp]] = []
+    outgoing: list[AlertRow | DeliveryRow] = []
     for row in rows:
         if isinstance(row, Journal):
             stamp = Stamp(last_id + len(stamps) + 1, now.wall_ms)
             connection.execute(_EVENT, event_values(stamp, row.record))
             stamps.append(stamp)
+            journaled.append((row.record, stamp))
+        elif isinstance(row, AlertRow | DeliveryRow):
+            outgoing.append(row)
         else:
             _write_state(connection, row, now)
+    # An alert may stand before the record that it tells of.
+    for told in outgoing:
+        if isinstance(told, AlertRow):
+            outbox.save(connection, told, _stamp_of(told.record, journaled, now))
+        else:
+            outbox.save_progress(connection, told)
     return stamps
+
+
+def _stamp_of(record: Record, journaled: list[tuple[Record, Stamp]], now: Moment) -> Stamp:
+    """Return the id and time of the event that an alert tells of; of none, 0 and now."""
+    found = (stamp for told, stamp in reversed(journaled) if told == record)
+    return next(found, Stamp(0, now.wall_ms))
 
 
 def last_event_id(connection: sqlite3.Connection) -> int:
@@ -78,6 +114,7 @@ def event_values(stamp: Stamp, record: Record) -> tuple[object, ...]:
         _text(record.reason),
         _text(record.message[:MESSAGE_CHARS_MAX]),
         _data(record.data),
+        record.incident,
     )
 
 
@@ -110,6 +147,8 @@ def _write_state(connection: sqlite3.Connection, row: Row, now: Moment) -> None:
             baselines.save(connection, row, now)
         case SaveCheckpoint():
             checkpoints.save(connection, row, now.wall_ms)
+        case PersistIncident() | SaveEvidence() | SaveRollups() | MarkRow():
+            _write_history(connection, row, now)
         case SpawnIntent():
             values = (row.agent, row.incarnation, row.incarnation_id, row.reason, now.wall_ms)
             connection.execute(_INTENT, values)
@@ -122,6 +161,22 @@ def _write_state(connection: sqlite3.Connection, row: Row, now: Moment) -> None:
             connection.execute(_REQUEST, values)
         case _:
             raise AssertionError(row)
+
+
+def _write_history(
+    connection: sqlite3.Connection,
+    row: PersistIncident | SaveEvidence | SaveRollups | MarkRow,
+    now: Moment,
+) -> None:
+    match row:
+        case PersistIncident():
+            incidents.save(connection, row, now)
+        case SaveEvidence():
+            incidents.save_evidence(connection, row, now.wall_ms)
+        case SaveRollups():
+            rollups.save(connection, row)
+        case MarkRow(name=name, value=value):
+            connection.execute("REPLACE INTO marks VALUES (?, ?)", (name, value))
 
 
 def _spawn_values(row: SpawnRow) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.core.effects import Persist
-from agentd.core.records import Baseline, Record
+from agentd.core.records import Baseline, IncidentRecord, Record, Rollup
 from agentd.store.backlog import Backlog
 from agentd.store.ballast import Ballast
 from agentd.store.checkpoints import Checkpoint, Recalled
@@ -14,10 +14,16 @@ from agentd.store.committer import Committer
 from agentd.store.directory import DirectoryRefused, check_directory
 from agentd.store.mark import Mark
 from agentd.store.opening import Opened, StoreUnavailable, open_read_only, open_store
+from agentd.store.outbox import WAITING
 from agentd.store.reader import Reader
 from agentd.store.retention import Bounds
+from agentd.store.rollups import Span
 from agentd.store.rows import (
     Batch,
+    Delivery,
+    EvidenceRow,
+    IncidentRow,
+    LifeRow,
     Outcome,
     RequestRow,
     SpawnIntent,
@@ -117,7 +123,9 @@ class Store:
         store = cls(reader, writer, opened, clock())
         known = store.agents()
         writer.remember(
-            {name: Persist(name, one.durable) for name, one in known.items()}, store.spawns()
+            {name: Persist(name, one.durable) for name, one in known.items()},
+            store.spawns(),
+            store.open_incidents(),
         )
         writer.start()
         return store
@@ -170,10 +178,16 @@ class Store:
         agents: Sequence[str] = (),
         types: Sequence[str] = (),
         since_ms: int | None = None,
+        incident: int | None = None,
     ) -> list[dict[str, object]]:
         """Return a page of events, see `Reader.events`; raises sqlite3.Error."""
         return self.reader.events(
-            after=after, limit=limit, agents=agents, types=types, since_ms=since_ms
+            after=after,
+            limit=limit,
+            agents=agents,
+            types=types,
+            since_ms=since_ms,
+            incident=incident,
         )
 
     def recall(self, agent: str, execution: str) -> Recalled:
@@ -183,6 +197,87 @@ class Store:
     def checkpoints(self, agent: str, *, states: bool) -> list[Checkpoint]:
         """Return all checkpoints kept of an agent, the newest first; raises sqlite3.Error."""
         return [] if self._holds_nothing else self.reader.checkpoints(agent, states=states)
+
+    def incidents(
+        self, *, agents: Sequence[str] = (), open_only: bool = False, limit: int = 100
+    ) -> list[IncidentRow]:
+        """Return incidents, the newest first, see `Reader.incidents`; raises sqlite3.Error."""
+        if self._holds_nothing:
+            return []
+        return self.reader.incidents(agents=agents, open_only=open_only, limit=limit)
+
+    def incident(self, number: int) -> IncidentRow | None:
+        """Return one incident; raises sqlite3.Error."""
+        return None if self._holds_nothing else self.reader.incident(number)
+
+    def open_incidents(self) -> list[IncidentRecord]:
+        """Return what is not resolved, in time of this boot as of the opening."""
+        return [] if self._holds_nothing else self.reader.open_incidents(self._now)
+
+    def last_incident(self) -> int:
+        """Return the highest number that was ever given to an incident; 0: none was."""
+        return 0 if self._holds_nothing else self.reader.last_incident()
+
+    def evidence(self, number: int) -> list[EvidenceRow]:
+        """Return what was seen of an incident, oldest first; raises sqlite3.Error."""
+        return [] if self._holds_nothing else self.reader.evidence(number)
+
+    def lifecycle(
+        self, *, agents: Sequence[str] = (), since_wall_ms: int, until_wall_ms: int
+    ) -> list[LifeRow]:
+        """Return the events that make history, see `Reader.lifecycle`; raises sqlite3.Error."""
+        if self._holds_nothing:
+            return []
+        return self.reader.lifecycle(
+            agents=agents, since_wall_ms=since_wall_ms, until_wall_ms=until_wall_ms
+        )
+
+    def life_before(self, *, agents: Sequence[str], wall_ms: int) -> list[LifeRow]:
+        """Return how agents were at a moment, see `Reader.life_before`; raises sqlite3.Error."""
+        if self._holds_nothing:
+            return []
+        return self.reader.life_before(agents=agents, wall_ms=wall_ms)
+
+    def report_events(self, *, since_wall_ms: int, until_wall_ms: int) -> list[LifeRow]:
+        """Return what the daily report reads of the journal; raises sqlite3.Error."""
+        if self._holds_nothing:
+            return []
+        return self.reader.report_events(since_wall_ms=since_wall_ms, until_wall_ms=until_wall_ms)
+
+    def rollups(
+        self,
+        *,
+        agents: Sequence[str] = (),
+        since_wall_ms: int,
+        until_wall_ms: int,
+        span: Span = "hour",
+    ) -> list[Rollup]:
+        """Return what agents did, see `Reader.rollups`; raises sqlite3.Error."""
+        if self._holds_nothing:
+            return []
+        return self.reader.rollups(
+            agents=agents, since_wall_ms=since_wall_ms, until_wall_ms=until_wall_ms, span=span
+        )
+
+    def deliveries(
+        self,
+        *,
+        states: Sequence[str] = (WAITING,),
+        sink: str | None = None,
+        limit: int = 1_000,
+    ) -> list[Delivery]:
+        """Return alerts at one sink or all, oldest first; raises sqlite3.Error."""
+        if self._holds_nothing:
+            return []
+        return self.reader.deliveries(states=states, sink=sink, limit=limit)
+
+    def alert_counts(self) -> dict[str, dict[str, int]]:
+        """Return how many deliveries each sink has in each state; raises sqlite3.Error."""
+        return {} if self._holds_nothing else self.reader.alert_counts()
+
+    def mark(self, name: str) -> int | None:
+        """Return a number that was kept under this name; raises sqlite3.Error."""
+        return None if self._holds_nothing else self.reader.mark(name)
 
     def last_event_id(self) -> int:
         return self.reader.last_event_id()

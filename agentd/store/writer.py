@@ -10,10 +10,11 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from agentd.core.effects import Forget, Journal, Persist
+from agentd.core.effects import Forget, Journal, Persist, PersistIncident
+from agentd.core.records import IncidentRecord
 from agentd.core.states import Intent
 from agentd.store.backlog import Backlog
 from agentd.store.ballast import Ballast
@@ -68,6 +69,8 @@ class Writer:
         self._lazy: dict[str, Persist] = {}
         self._latest: dict[str, Persist] = {}
         self._spawned: dict[str, SpawnRow] = {}
+        self._incidents: dict[int, PersistIncident] = {}
+        """Those that are open."""
         self._lazy_due_ms: int | None = None
         self._tidy_due_ms = _now_ms() + TIDY_MS
         self._fold_due_ms: int | None = None
@@ -78,14 +81,20 @@ class Writer:
         """Begin with a disk that takes nothing, and find out when it does; before `start` only."""
         self.trouble = trouble
 
-    def remember(self, agents: dict[str, Persist], spawned: dict[str, SpawnRow]) -> None:
+    def remember(
+        self,
+        agents: dict[str, Persist],
+        spawned: dict[str, SpawnRow],
+        incidents: Iterable[IncidentRecord] = (),
+    ) -> None:
         """What the store held when it was opened; before `start` only."""
         self._latest.update(agents)
         self._spawned.update(spawned)
+        self._incidents.update((each.number, PersistIncident(each)) for each in incidents)
 
     def remembered(self) -> list[Row]:
         """What a new store begins with when the old one turned out to be damaged."""
-        return [*self._latest.values(), *self._spawned.values()]
+        return [*self._latest.values(), *self._spawned.values(), *self._incidents.values()]
 
     def start(self) -> None:
         self._thread.start()
@@ -199,6 +208,10 @@ class Writer:
                 self._lazy.pop(agent, None)
             case SpawnRow(agent=agent):
                 self._spawned[agent] = row
+            case PersistIncident(incident=incident):
+                self._incidents[incident.number] = row
+                if incident.resolved_at_ms is not None:
+                    del self._incidents[incident.number]
             case SpawnEnded(agent=agent, incarnation=incarnation):
                 spawned = self._spawned.get(agent)
                 if spawned is not None and spawned.incarnation == incarnation:

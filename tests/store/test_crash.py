@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.desk import Desk, ids
+from tests.store.history import MIDNIGHT_MS, MINUTE_MS
 
 ROOT = Path(__file__).parents[2]
 STRACE = shutil.which("strace")
@@ -60,8 +61,27 @@ def expect_kept(directory: Path, output: str) -> None:
         assert len(found) >= last_id
         if incarnation:
             assert desk.store.agents()["a"].durable.incarnation >= incarnation
+        expect_whole_groups(desk)
     finally:
         desk.close()
+
+
+def expect_whole_groups(desk: Desk) -> None:
+    """Each group is there with its events, incident, evidence, alert and rollup, or not at all."""
+    known = desk.store.agents()
+    groups = known["a"].durable.incarnation if known else 0
+    messages = {one["id"]: one["message"] for one in desk.store.events(after=0, limit=10_000)}
+    assert len(messages) == 2 * groups
+    numbers = list(range(1, groups + 1))
+    assert desk.store.last_incident() == groups
+    assert [one.number for one in desk.store.open_incidents()] == numbers
+    assert all(desk.store.evidence(number) for number in numbers[-3:])
+    told = desk.store.deliveries(limit=10_000)
+    assert [one.row.uid for one in told] == [f"u-{number}" for number in numbers]
+    assert all(messages[one.event_id] == one.row.record.message for one in told)
+    minutes = desk.store.rollups(since_wall_ms=0, until_wall_ms=1 << 50, span="minute")
+    assert [one.begins_ms for one in minutes] == [MIDNIGHT_MS + n * MINUTE_MS for n in numbers]
+    assert all(one.heartbeats == 2 for one in minutes), "each is written once"
 
 
 @pytest.mark.timeout(120)
@@ -123,7 +143,7 @@ def test_h3_a_disk_that_goes_on_failing_is_told_and_nothing_is_acknowledged(
 @pytest.mark.timeout(120)
 def test_h4_a_write_that_finds_no_space_fails_and_is_told(tmp_path: Path) -> None:
     begin(tmp_path / "state")
-    process = scribe(tmp_path / "state", 12, "pwrite64:error=ENOSPC:when=24+")
+    process = scribe(tmp_path / "state", 12, "pwrite64:error=ENOSPC:when=60+")
     output, _ = process.communicate(timeout=60)
     assert "health False" in output
     assert "ok" in output

@@ -107,7 +107,7 @@ def test_data_without_bound_is_dropped_and_said_so(desk: Desk) -> None:
 
 @pytest.mark.timeout(120)
 def test_m3_events_are_found_by_index_among_many(desk: Desk) -> None:
-    outcomes = [desk.submit(*(event(agent=f"a{n % 50}") for n in range(1_000))) for _ in range(100)]
+    outcomes = [desk.submit(*(event(agent=f"a{n % 50}") for n in range(1_000))) for _ in range(20)]
     desk.wait_for(lambda: all(outcomes))
     for asked, index in (
         ({"after": 5}, "PRIMARY KEY"),

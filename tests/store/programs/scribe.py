@@ -12,8 +12,9 @@ from pathlib import Path
 
 from agentd.core.effects import Journal, Persist
 from agentd.core.records import Durable, Record
-from agentd.store.rows import Batch, Outcome
+from agentd.store.rows import Batch, Outcome, Row
 from agentd.store.store import Clocks, Store
+from tests.store.history import MIDNIGHT_MS, MINUTE_MS, alert, look, minute, opened, saved
 
 
 def main(directory: Path, groups: int) -> None:
@@ -40,10 +41,26 @@ def main(directory: Path, groups: int) -> None:
                 say(f"failed {number} {outcome.error}")
             answered.release()
 
-        records = [Journal(Record("agent.ready", "info", "x" * 200, "a", number)) for _ in "ab"]
-        store.submit(Batch((Persist("a", Durable(incarnation=number)), *records)), done)
+        store.submit(Batch(rows(number)), done)
         answered.acquire()
     say(f"closed {store.close()}")
+
+
+def rows(number: int) -> tuple[Row, ...]:
+    """Return what one group writes: something of everything, and the same of each number."""
+    first, last = (
+        Journal(Record("agent.ready", "info", text, "a", number, incident=number))
+        for text in ("x" * 200, f"alert {number}")
+    )
+    return (
+        Persist("a", Durable(incarnation=number)),
+        first,
+        last,
+        opened(number),
+        look(number, at=number),
+        alert(f"u-{number}", last, ("pager",), number),
+        saved(minute("a", MIDNIGHT_MS + number * MINUTE_MS)),
+    )
 
 
 def say(line: str) -> None:
