@@ -10,21 +10,23 @@ from functools import partial
 from typing import Any, Final
 
 from agentd import __version__
+from agentd.config.event_names import EVENT_NAMES
 from agentd.config.masking import show
 from agentd.config.suggest import Suggestions
-from agentd.core.event_names import EVENT_NAMES
-from agentd.core.select import select
+from agentd.core.select import SelectError, select
 from agentd.core.supervisor import Supervisor
 from agentd.daemon.checkpoints import Checkpoints
 from agentd.daemon.clock import Calendar
 from agentd.daemon.facts import Facts
 from agentd.daemon.followers import Event, Followers, Wanted
 from agentd.daemon.followers import Stream as EventStream
+from agentd.daemon.incidents import Incidents
 from agentd.daemon.logfollow import LogsWanted, follow_logs
 from agentd.daemon.logkeeper import Logs
 from agentd.daemon.masks import Masks
 from agentd.daemon.offload import Offload
 from agentd.daemon.reload import Reloader
+from agentd.daemon.reports import NoSuchDay, Reports
 from agentd.store.store import Store
 from agentd.wire.commands import Command
 from agentd.wire.dependencies import breakers_document
@@ -33,6 +35,8 @@ from agentd.wire.replies import PONG
 
 EVENTS_DEFAULT: Final = 50
 EVENTS_MAX: Final = 2_000
+INCIDENTS_DEFAULT: Final = 20
+INCIDENTS_MAX: Final = 1_000
 LINES_DEFAULT: Final = 100
 LINES_MAX: Final = 10_000
 EXAMPLE_EVENT: Final = "agent.exited, or agent.* for all about agents"
@@ -88,6 +92,8 @@ class Answers:
     offload: Offload
     logs: Logs
     checkpoints: Checkpoints
+    incidents: Incidents
+    reports: Reports
     calendar: Calendar = field(default_factory=Calendar)
     masks: Masks = field(default_factory=Masks)
     """Applied to what agents and their judges have said."""
@@ -97,8 +103,14 @@ class Answers:
 
         Raises `SelectError`, `BadArgument`, `TooBusy`, and what a disk raises.
         """
-        args = command.args
-        match command.cmd:
+        at_once = self._at_once(command.cmd, command.args)
+        if at_once is not None:
+            return at_once
+        return await self._from_disk(command.cmd, command.args, viewer=viewer)
+
+    def _at_once(self, cmd: str, args: Args) -> Mapping[str, object] | None:
+        """Return what is in memory; None: it lies on a disk."""
+        match cmd:
             case "ping":
                 return PONG
             case "version":
@@ -107,13 +119,23 @@ class Answers:
                 return self.status(args)
             case "daemon":
                 return {"daemon": self.facts.block(), "counters": self.facts.count()}
+            case "breakers":
+                return breakers_document(self.supervisor.breakers, *self.calendar.now())
+        return None
+
+    async def _from_disk(self, cmd: str, args: Args, *, viewer: bool) -> Mapping[str, object]:
+        match cmd:
             case "show":
                 names = self._names(args)
                 return await self.offload.run(partial(show, self.reloader.loaded, names))
             case "events":
                 return await self.events(args, viewer=viewer)
-            case "breakers":
-                return breakers_document(self.supervisor.breakers, *self.calendar.now())
+            case "history":
+                return await self.read_history(args)
+            case "report":
+                return await self.read_report(args)
+            case "incidents":
+                return await self.read_incidents(args, viewer=viewer)
             case "logs":
                 return await self.read_logs(args)
             case "checkpoints":
@@ -134,6 +156,7 @@ class Answers:
             wall_ms=wall_ms,
             daemon=self.facts.block(),
             host=self.host,
+            open_incidents=self.supervisor.incidents.bound,
         )
         return self.masks.status(document)
 
@@ -141,11 +164,70 @@ class Answers:
         """Return a page of events, and the id to go on from."""
         wanted = self._wanted(args)
         found = await self.history.page(wanted)
+        if not found:
+            await self._refuse_stranger(wanted)
         last_id = found[-1]["id"] if found else wanted.after
         if last_id is None:
             last_id = await self.history.last_id()
         shown = [without_log_text(event) for event in found] if viewer else list(found)
         return {"events": shown, "last_id": last_id}
+
+    async def read_incidents(self, args: Args, *, viewer: bool) -> Mapping[str, object]:
+        """Return the newest incidents, or all about one; `BadArgument`: there is none such."""
+        number = args.get("id")
+        if number is None:
+            return await self._listed_incidents(args)
+        document = await self.incidents.one(number, viewer=viewer)
+        if document is None:
+            newest = ", ".join(map(str, await self.incidents.newest()))
+            hint = f"the newest: {newest} (agentctl incidents)" if newest else "there is none yet"
+            raise BadArgument(f"no incident has the number {number}", hint)
+        return document
+
+    async def read_history(self, args: Args) -> Mapping[str, object]:
+        """Return when agents were up and down; one that is gone keeps its history."""
+        chosen = args.get("select") or ()
+        if chosen and "all" not in chosen:
+            names: Sequence[str] = self._event_agents(chosen)
+        else:
+            names = [name for name in self._names({}) if not name.startswith(INTERNAL_PREFIX)]
+        try:
+            document = await self.reports.history(names, args.get("since_ms"))
+        except NoSuchDay as error:
+            raise BadArgument(str(error)) from None
+        # One that is gone is known by what it left; `select` refuses what never was.
+        unknown = set(names) - self.supervisor.agents.keys() - _with_history(document)
+        select(self.supervisor.agents, sorted(unknown))
+        return document
+
+    async def read_report(self, args: Args) -> Mapping[str, object]:
+        """Return the report of a day; the last whole one where none is named."""
+        try:
+            return await self.reports.report(args.get("date"))
+        except NoSuchDay as error:
+            raise BadArgument(str(error), "agentctl report --date yesterday") from None
+
+    async def _listed_incidents(self, args: Args) -> Mapping[str, object]:
+        chosen = args.get("select")
+        names = self._event_agents(chosen) if chosen and "all" not in chosen else ()
+        found = await self.incidents.listed(
+            names,
+            open_only=bool(args.get("open")),
+            limit=_bounded(args.get("limit"), INCIDENTS_DEFAULT, INCIDENTS_MAX),
+        )
+        strange = next((name for name in names if name not in self.supervisor.agents), None)
+        if strange is not None and not found["incidents"]:
+            # "None" would be good news about an agent whose name was only mistyped.
+            raise SelectError(strange, self.supervisor.agents)
+        return found
+
+    async def _refuse_stranger(self, wanted: Wanted) -> None:
+        """Raise `SelectError` for an agent that isn't there and of which nothing is told."""
+        for name in wanted.agents:
+            if name not in self.supervisor.agents:
+                left = await self.history.page(Wanted(agents=(name,), limit=1))
+                if not left:
+                    raise SelectError(name, self.supervisor.agents)
 
     async def read_logs(self, args: Args) -> Mapping[str, object]:
         """Return the last lines of each agent; `BadArgument` beyond LOG_CHARS_MAX in all."""
@@ -226,6 +308,11 @@ def _event_types(words: Sequence[str]) -> tuple[str, ...]:
             near = Suggestions().hint(word, EVENT_NAMES)
             raise BadArgument(f"no event is called {word!r}", near or f"such as {EXAMPLE_EVENT}")
     return tuple(words)
+
+
+def _with_history(document: Mapping[str, Any]) -> set[str]:
+    """Return the agents of whom a history document knows anything."""
+    return {agent["name"] for agent in document["agents"] if agent["intervals"]}
 
 
 def _is_plain(word: str) -> bool:

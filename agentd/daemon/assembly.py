@@ -25,10 +25,13 @@ from agentd.core.records import Record
 from agentd.core.supervisor import Supervisor
 from agentd.daemon import grounds, launch
 from agentd.daemon.access import access_of, isolation_of, mode_of
+from agentd.daemon.alertanswers import AlertAnswers
+from agentd.daemon.alerts import Alerts, Surroundings
 from agentd.daemon.answers import Answers, History
 from agentd.daemon.cgroups import CgroupForest
 from agentd.daemon.checkpoints import Checkpoints
 from agentd.daemon.clock import Calendar, boottime_ms, wall_ms
+from agentd.daemon.diagnosis import Diagnoses
 from agentd.daemon.door import Door
 from agentd.daemon.errands import Errands
 from agentd.daemon.facts import Facts
@@ -36,6 +39,7 @@ from agentd.daemon.followers import Followers
 from agentd.daemon.hall import Hall
 from agentd.daemon.handover import Handover
 from agentd.daemon.host import Host
+from agentd.daemon.incidents import Incidents
 from agentd.daemon.judges import Judges
 from agentd.daemon.listener import Listener
 from agentd.daemon.lock import StateLock
@@ -46,17 +50,22 @@ from agentd.daemon.masks import Masks
 from agentd.daemon.notify import NotifySockets
 from agentd.daemon.offload import Offload
 from agentd.daemon.performer import Performer
+from agentd.daemon.ping import Ping
 from agentd.daemon.processes import Processes
 from agentd.daemon.questions import Questions
 from agentd.daemon.recalls import Recalls
+from agentd.daemon.recorder import RecordedCore, Recorder
 from agentd.daemon.registry import Registry
 from agentd.daemon.reload import Reloader
+from agentd.daemon.reports import Reports
 from agentd.daemon.requests import Asked, Requests
 from agentd.daemon.sampler import Sampler
 from agentd.daemon.sdnotify import Systemd
+from agentd.daemon.sink_resources import resources_of
 from agentd.daemon.sockets import SocketServer
 from agentd.daemon.starts import Starts, with_variables
 from agentd.daemon.sweep import SweepForest
+from agentd.daemon.trace_stream import Traces
 from agentd.daemon.voices import Voices
 from agentd.store.retention import Bounds
 from agentd.store.rows import Outcome
@@ -96,7 +105,18 @@ class Assembly:
         self.supervisor = Supervisor(
             loaded.config, jitter=random.SystemRandom().random, new_id=_new_id
         )
-        self.loop = Loop(aio, self.supervisor)
+        self.masks = Masks()
+        self.recorder = Recorder(
+            aio,
+            places.state_dir,
+            givens.host.boot_id,
+            agents=self.supervisor.agents,
+            masks=self.masks,
+            note=self._note,
+        )
+        self.loop = Loop(aio, RecordedCore(self.supervisor, self.recorder))
+        self.loop.each_tick(self.recorder.tick)
+        self.recorder.set_max(loaded.config.daemon.recorder_max_bytes)
         self.offload = Offload(aio)
         self.registry = Registry()
         self.store = self._open_store()
@@ -109,8 +129,9 @@ class Assembly:
         self.sampler = Sampler(aio, self.loop.post)
         self.processes.on_running = self.sampler.add
         self.forest = self._plant()
-        self.masks = Masks()
+        self.ping = Ping(aio, faults=lambda: self.loop.faults)
         self.errands = Errands(aio, self.loop.post, self.processes, self.masks)
+        self.diagnoses = Diagnoses(aio, self.loop.post, self.processes, self.logs)
         self.judges = Judges(aio, self.loop.post, self.errands, self.logs, self.offload)
         self.reloader = Reloader(
             loaded,
@@ -135,6 +156,9 @@ class Assembly:
             heartbeats=self._heartbeats,
             rejected=lambda: self.hall.counters.rejected,
         )
+        self.reports = Reports(
+            self.supervisor, self.store, self.offload, self._name, self.masks, wall_ms
+        )
         answers = Answers(
             supervisor=self.supervisor,
             facts=self.facts,
@@ -145,6 +169,8 @@ class Assembly:
             offload=self.offload,
             logs=self.logs,
             checkpoints=Checkpoints(self.supervisor, self.store, self.offload, Calendar()),
+            incidents=Incidents(self.supervisor, self.store, self.offload, self.masks),
+            reports=self.reports,
             masks=self.masks,
         )
         self.requests = Requests(self.aio, self.loop.post, answers, self.storage_error, self.deeds)
@@ -171,16 +197,43 @@ class Assembly:
             output=self.logs,
             errands=self.errands,
             judges=self.judges,
+            looks=self.diagnoses,
             config_of=self.config_of,
             manager=self.givens.manager,
             socket=self.givens.places.socket,
         )
+        self._wire_performer()
+
+    def _wire_performer(self) -> None:
+        """Make the performer, who tells people, and what counts what they all do."""
         self.performer = Performer(self.store, self.starts, self.voices, self.loop.end, self.masks)
         self.loop.performer = self.performer
+        self.alerts = self.performer.alerts = self.reports.sending = self._make_alerts()
         self.describe(self.givens.loaded)
         self.facts.counters["sockets"] = self.hall.counters.as_dict
+        self.facts.counters["ping"] = self.ping.counters
+        traces = Traces(self.supervisor, self.recorder, self.offload, self.masks)
+        self.deeds["trace"] = traces.asked
+        self.facts.counters["recorder"] = self.recorder.count
         self.facts.counters["logs"] = lambda: {"bytes_trimmed": self.logs.dropped_bytes}
         self.facts.counters["orphans"] = lambda: {"reaped": self.processes.orphans.reaped}
+
+    def _make_alerts(self) -> Alerts:
+        directory = self.givens.places.config_file.parent
+        around = Surroundings(
+            aio=self.aio,
+            store=self.store,
+            offload=self.offload,
+            host=self._name,
+            masks=self.masks,
+            resources=resources_of(directory, self.aio, self.errands),
+            jitter=random.SystemRandom().random,
+            tell=self.performer.tell,
+        )
+        alerts = Alerts(around, self.givens.loaded.config)
+        answers = AlertAnswers(self.aio, alerts, self.store, self.offload, self._name)
+        self.deeds["alerts"] = answers.asked
+        return alerts
 
     def _open_store(self) -> Store:
         daemon = self.givens.loaded.config.daemon
@@ -232,6 +285,8 @@ class Assembly:
     def describe(self, loaded: Loaded) -> None:
         """Say what this config means for isolation and secrets, and what of it has no effect."""
         self.masks.hide(secrets_of(loaded))
+        self.ping.use(loaded.config.report)
+        self.reports.use(loaded.config)
         self.logs.secrets = tuple(secret.encode() for secret in self.masks.secrets)
         cgroups = isinstance(self.forest, CgroupForest)
         self.facts.isolation = isolation_of(loaded.config, cgroups=cgroups)
@@ -242,6 +297,9 @@ class Assembly:
 
     def _heartbeats(self) -> int:
         return sum(agent.durable.heartbeats for agent in self.supervisor.agents.values())
+
+    def _note(self, record: Record) -> None:
+        self.loop.note(record)
 
     def _tell(self, event: Event) -> None:
         self.starts.tell(event)

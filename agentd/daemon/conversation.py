@@ -289,7 +289,8 @@ class Conversation:
         if RANK[peer.role] < RANK[Role(command.needs)]:
             if peer.role is Role.AGENT:
                 self._tell_refusal("command", f"an agent may not {command.cmd}")
-            raise BadLine("forbidden", f"role {peer.role} may not {command.cmd}", command.id)
+            what = "read traces" if command.traces else command.cmd
+            raise BadLine("forbidden", f"role {peer.role} may not {what}", command.id)
         if command.follow and hall.visitors.followers >= FOLLOWERS_MAX:
             raise BadLine("too_busy", f"{FOLLOWERS_MAX} followers are the most", command.id)
         if connection.waiting >= WAITING_MAX:

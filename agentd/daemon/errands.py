@@ -109,6 +109,9 @@ class Errands:
                     return await self._attend(errand, said, said)
                 with contextlib.closing(_Answer(self.aio)) as answer:
                     return await self._attend(errand, answer, said)
+        except FileNotFoundError as error:
+            name = f"{error.filename} " if error.filename else ""
+            return Ended(ok=False, told=self.masks.text(f"{name}does not exist: name its path"))
         except Exception as error:  # noqa: BLE001 - whoever asked waits for an answer
             return Ended(ok=False, told=self.masks.text(str(error) or type(error).__name__))
 

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import signal
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ from agentd.config.diff import Plan
 from agentd.config.loaded import Loaded
 from agentd.core.events import Fate, ShutdownAsked, Started, StorageChanged, Ticked
 from agentd.core.records import Baseline, Record
-from agentd.daemon import externals
+from agentd.daemon import externals, stored
 from agentd.daemon.access import access_of, mode_of
 from agentd.daemon.assembly import Assembly
 from agentd.daemon.cgroups import CgroupForest
@@ -73,6 +72,7 @@ class Life:
     async def start(self) -> None:
         """Find out what lives, tell the core, and open the door."""
         parts, manager = self._parts, self._parts.givens.manager
+        parts.alerts.start()
         await self._recover()
         parts.logs.start()
         parts.processes.orphans.attend()
@@ -90,6 +90,7 @@ class Life:
             socket=parts.givens.places.socket,
             isolation=parts.facts.isolation,
         )
+        parts.diagnoses.announce()
 
     async def _recover(self) -> None:
         parts = self._parts
@@ -113,7 +114,7 @@ class Life:
             str(parts.givens.places.socket),
         )
         loaded = parts.reloader.loaded
-        self._baselines = self._stored_baselines()
+        self._baselines = stored.baselines(parts.store)
         await self._prices.read()
         await recovery.look(loaded.broken | loaded.config.agents.keys(), populated)
         # Between the adoptions and the event that tells of them nothing may happen.
@@ -128,17 +129,11 @@ class Life:
             forest.tidy()
         parts.performer.carry(found.rows)
         self._civil.use(loaded.config.daemon.timezone)
-        parts.loop.post(Started(self._with_baselines(found.fates)))
+        fates = self._with_baselines(found.fates)
+        parts.loop.post(Started(fates, *stored.incidents(parts.store)))
         if parts.store.unavailable:
             parts.loop.post(StorageChanged(ok=False, evidence=parts.store.unavailable))
         self._give_back(recorded)
-
-    def _stored_baselines(self) -> dict[str, Baseline]:
-        try:
-            return self._parts.store.baselines()
-        except sqlite3.Error as error:  # they are learnt anew
-            log.warning("baselines.unread", error=error)
-            return {}
 
     def _with_baselines(self, fates: Mapping[str, Fate]) -> dict[str, Fate]:
         """Return the fates with what each agent's work usually costs."""
@@ -221,6 +216,8 @@ class Life:
         if self._ticks % TIDY_EVERY_TICKS == 0:
             self._parts.logs.keep_only(self._parts.supervisor.agents)
         self._civil.look()
+        self._parts.ping.tick()
+        self._parts.reports.tick()
         if self._ticks % LOOK_EVERY_TICKS == LOOK_FIRST_TICK:
             self._look_at_prices()
         self._ticks += 1
@@ -322,8 +319,10 @@ class Life:
         parts.hall.visitors.config = daemon
         self._admit(loaded)
         parts.store.set_bounds(Bounds(daemon.history_days, daemon.history_max_bytes))
+        parts.recorder.set_max(daemon.recorder_max_bytes)
         externals.register(parts.registry, loaded.config.agents)
         parts.describe(loaded)
+        parts.alerts.use(loaded.config)
         for change in plan.applied:
             agent = loaded.config.agents[change.agent]
             parts.processes.apply(change.agent, agent)
@@ -356,13 +355,16 @@ class Life:
             self._watch.stop()
         parts.server.stop()
         parts.requests.close()
+        parts.alerts.close()
         parts.judges.close()
+        parts.diagnoses.close()
         parts.errands.close()
         parts.sampler.close()
         parts.ears.close()
         parts.processes.close()
         for connection in parts.hall.visitors.everyone():
             connection.close()
+        parts.recorder.close()
         parts.logs.close()
         if not parts.store.close():
             log.error("daemon.storage", message="the disk was too slow to take the last records")

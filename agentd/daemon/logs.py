@@ -111,6 +111,16 @@ class LogFile:
             self._look()
             return self._base + self._size
 
+    def end_soon(self) -> int | None:
+        """As `end`, for the event loop: None while a trim is under way."""
+        if not self._lock.acquire(timeout=_LOCK_S):
+            return None
+        try:
+            self._look()
+            return self._base + self._size
+        finally:
+            self._lock.release()
+
     def may_have_more(self, position: int) -> bool:
         """Tell whether it may reach beyond `position`, without waiting for a trim under way."""
         if not self._lock.acquire(blocking=False):

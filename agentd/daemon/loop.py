@@ -46,6 +46,8 @@ class Core(Protocol):
 
     def step(self, event: Event, now_ms: int) -> Sequence[Effect]: ...
 
+    def note(self, record: Record, now_ms: int) -> Sequence[Effect]: ...
+
     def next_deadline_ms(self) -> int | None: ...
 
 
@@ -103,7 +105,12 @@ class Loop:
 
     def note(self, record: Record) -> None:
         """Write an entry of the shell's own into the journal."""
-        self.performer.perform(Ticked(), [Journal(record)])
+        try:
+            effects = self._core.note(record, boottime_ms())
+        except Exception as error:  # noqa: BLE001 - what is told of a bug must not be lost by it
+            log.error("daemon.fault", event=record.event, error=repr(error))
+            effects = [Journal(record)]
+        self.performer.perform(Ticked(), effects)
 
     def end(self) -> None:
         """Stop ticking and let whoever awaits `ended` go on; later events are not handled."""

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentd.core.effects import Alert, Effect, Journal, Reply, Run
-from agentd.core.records import Record
+from agentd.core.effects import Alert, Effect, Journal, PersistIncident, Reply, Run, SaveEvidence
+from agentd.core.records import IncidentRecord, Record
 
 MASK: Final = "***"
 
@@ -46,8 +46,16 @@ class Masks:
         """Return an effect as it may be written down and told."""
         if not self.secrets:
             return effect
-        if isinstance(effect, Journal | Alert):
+        if isinstance(effect, Journal):
             return replace(effect, record=self._record(effect.record))
+        if isinstance(effect, Alert):
+            known = effect.incident
+            incident = self._incident(known) if known is not None else None
+            return replace(effect, record=self._record(effect.record), incident=incident)
+        if isinstance(effect, PersistIncident):
+            return replace(effect, incident=self._incident(effect.incident))
+        if isinstance(effect, SaveEvidence):
+            return replace(effect, evidence=self._but(frozenset(), effect.evidence))
         if isinstance(effect, Run):
             return replace(effect, payload=self._but(_OURS, effect.payload))
         if isinstance(effect, Reply) and effect.error is not None:
@@ -62,6 +70,10 @@ class Masks:
             return document
         return {**document, "agents": [self._agent(agent) for agent in agents]}
 
+    def document(self, document: Mapping[str, object]) -> dict[str, object]:
+        """Return a document as it may be shown, every text in it masked."""
+        return self._but(frozenset() if self.secrets else frozenset(document), document)
+
     def _agent(self, agent: Mapping[str, object]) -> dict[str, object]:
         return self._but(frozenset(agent.keys() - _SAID), agent)
 
@@ -71,6 +83,10 @@ class Masks:
     def _record(self, record: Record) -> Record:
         data = {name: self._value(value) for name, value in record.data.items()}
         return replace(record, message=self.text(record.message), data=data)
+
+    def _incident(self, incident: IncidentRecord) -> IncidentRecord:
+        summary, resolution = self.text(incident.summary), self.text(incident.resolution)
+        return replace(incident, summary=summary, resolution=resolution)
 
     def _value(self, value: object) -> object:
         if isinstance(value, str):

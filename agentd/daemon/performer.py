@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from agentd.core.effects import (
     Alert,
     Control,
+    Diagnose,
     Effect,
     Exit,
     Forget,
@@ -27,10 +28,13 @@ from agentd.core.effects import (
     KillTree,
     Persist,
     PersistBaseline,
+    PersistIncident,
     Recall,
     Reply,
     Run,
     SaveCheckpoint,
+    SaveEvidence,
+    SaveRollups,
     Signal,
     Spawn,
     Thaw,
@@ -40,7 +44,7 @@ from agentd.core.events import Configured, Event, SpawnFailed, Started, TreeEmpt
 from agentd.core.records import Record
 from agentd.daemon.log import log
 from agentd.daemon.masks import Masks
-from agentd.store.rows import Batch, Outcome, Row, SpawnEnded, SpawnIntent
+from agentd.store.rows import AlertRow, Batch, Outcome, Row, SpawnEnded, SpawnIntent
 
 SEVERITIES: Final = {"info": "info", "warning": "warning", "critical": "error"}
 
@@ -73,6 +77,8 @@ class World(Protocol):
 
     def judge(self, effect: Judge) -> None: ...
 
+    def diagnose(self, effect: Diagnose) -> None: ...
+
 
 class Voices(Protocol):
     """Who is told: askers, agents, followers."""
@@ -88,6 +94,29 @@ class Voices(Protocol):
     def recall(self, effect: Recall) -> None: ...
 
     def publish(self, records: Sequence[Record], outcome: Outcome) -> None: ...
+
+
+class Alerting(Protocol):
+    """Whoever brings alerts to people."""
+
+    def rows(self, alert: Alert) -> list[AlertRow]:
+        """Return what has to be kept before its first attempt; nothing without a sink for it."""
+        ...
+
+    def raised(self, rows: Sequence[AlertRow], outcome: Outcome) -> None:
+        """Take alerts over: they are in the store now, or (`error`) in nobody's but these hands."""
+        ...
+
+
+class NoAlerts:
+    """Nobody is to be told."""
+
+    def rows(self, alert: Alert) -> list[AlertRow]:
+        log.debug("alert.dropped", record=alert.record.event, why="no sink")
+        return []
+
+    def raised(self, rows: Sequence[AlertRow], outcome: Outcome) -> None:
+        """There are none."""
 
 
 @dataclass(slots=True)
@@ -109,6 +138,7 @@ class Performer:
     on_exit: Callable[[], None]
     masks: Masks = field(default_factory=Masks)
     """Applied to what is written down and told."""
+    alerts: Alerting = field(default_factory=NoAlerts)
     _queue: deque[_Deeds] = field(default_factory=deque)
     _carried: list[Row] = field(default_factory=list)
 
@@ -124,23 +154,37 @@ class Performer:
         rows = self._rows_about(event, effects)
         deeds = _Deeds([], waits=False)
         records: list[Record] = []
+        alerts: list[AlertRow] = []
         for effect in effects:
-            if isinstance(effect, PersistBaseline):
+            if isinstance(effect, PersistBaseline | SaveEvidence | SaveRollups):
                 rows.append(effect)
-            elif isinstance(effect, Persist | Forget | Journal | SaveCheckpoint):
+            elif isinstance(effect, Persist | Forget | Journal | SaveCheckpoint | PersistIncident):
                 rows.append(effect)
                 deeds.waits = deeds.waits or not (isinstance(effect, Persist) and effect.lazy)
                 if isinstance(effect, Journal):
                     records.append(effect.record)
                     _log_record(effect.record)
+            elif isinstance(effect, Alert):
+                alerts += self.alerts.rows(effect)
             else:
                 deeds.effects.append(effect)
+        rows += alerts
         if deeds.effects and (deeds.waits or self._queue):
             self._queue.append(deeds)
         elif deeds.effects:
             self._do(deeds)
         if rows:
-            self.store.submit(Batch(tuple(rows)), partial(self._written, deeds, records))
+            done = partial(self._written, deeds, records, alerts)
+            self.store.submit(Batch(tuple(rows)), done)
+
+    def tell(self, record: Record, rows: Sequence[Row]) -> None:
+        """Write an entry of the shell's own, and with it, as one, rows that belong to it."""
+        journal = self.masks.effect(Journal(record))
+        assert isinstance(journal, Journal)
+        _log_record(journal.record)
+        alerts = [row for row in rows if isinstance(row, AlertRow)]
+        done = partial(self._written, _Deeds([], waits=False), [journal.record], alerts)
+        self.store.submit(Batch((journal, *rows)), done)
 
     def _rows_about(self, event: Event, effects: Sequence[Effect]) -> list[Row]:
         """Return what is to be kept beside what the core asks to be kept."""
@@ -158,9 +202,13 @@ class Performer:
         )
         return rows
 
-    def _written(self, deeds: _Deeds, records: list[Record], outcome: Outcome) -> None:
+    def _written(
+        self, deeds: _Deeds, records: list[Record], alerts: list[AlertRow], outcome: Outcome
+    ) -> None:
         """Go on with what waited for a batch: it is durable now, or never will be."""
         deeds.waits = False
+        if alerts:
+            self.alerts.raised(alerts, outcome)
         deeds.storage_error = outcome.error
         if records and not outcome.error:
             self.voices.publish(records, outcome)
@@ -192,8 +240,6 @@ class Performer:
                 self.voices.control(effect)
             case Recall():
                 self.voices.recall(effect)
-            case Alert():
-                log.debug("alert.dropped", record=effect.record.event, why="no sink")
             case Exit():
                 self.on_exit()
             case _:
@@ -210,6 +256,8 @@ class Performer:
                 self.world.run(effect)
             case Judge():
                 self.world.judge(effect)
+            case Diagnose():
+                self.world.diagnose(effect)
             case _:
                 raise AssertionError(effect)
 

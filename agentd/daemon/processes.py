@@ -269,6 +269,10 @@ class Processes:
         """Return the run of an agent that has, or may have, a living process."""
         return next((run for run in self._runs.values() if run.agent == agent), None)
 
+    def run_of(self, agent: str, incarnation: int) -> Run | None:
+        """Return the run of an incarnation of which something is left; None: nothing is."""
+        return self._runs.get((agent, incarnation))
+
     def runs(self) -> list[Run]:
         """Return every run of which something is left."""
         return list(self._runs.values())

@@ -211,6 +211,44 @@ def wait_channel(pid: int) -> str:
     return raw.decode("ascii", errors="replace").strip("0\n")
 
 
+def threads(pid: int, most: int) -> list[int]:
+    """Return the ids of up to `most` threads, the main thread first; none when it is gone."""
+    try:
+        found = sorted(
+            (int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()),
+            key=lambda tid: tid != pid,
+        )
+    except OSError:
+        return []
+    return found[:most]
+
+
+def thread_stat(pid: int, tid: int) -> Stat | None:
+    """Return what the kernel says of one thread; its CPU time is its own."""
+    raw = read(f"/proc/{pid}/task/{tid}/stat")
+    return parse_stat(raw) if raw else None
+
+
+def thread_wait_channel(pid: int, tid: int) -> str:
+    """Return where in the kernel a thread sleeps; empty as for a process."""
+    raw = read(f"/proc/{pid}/task/{tid}/wchan") or b""
+    return raw.decode("ascii", errors="replace").strip("0\n")
+
+
+def thread_wanted_ns(pid: int, tid: int) -> int | None:
+    """Return for how long a thread has run or waited for a core so far: how long it was awake."""
+    words = (read(f"/proc/{pid}/task/{tid}/schedstat") or b"").split()
+    return int(words[0]) + int(words[1]) if len(words) > 1 else None
+
+
+def catches(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler for a signal by now."""
+    for line in (read(f"/proc/{pid}/status") or b"").splitlines():
+        if line.startswith(b"SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
 def describe(pid: int) -> str:
     """Return one line of evidence: `pid 812 (python3) state D in __refrigerator`."""
     stat = stat_of(pid)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from agentd.core.acknowledging import CMD as ACK
 from agentd.core.commands import COMMANDS as CORE_COMMANDS
 from agentd.core.effects import Reply
 from agentd.core.events import Event, ReaderLeft, Requested
@@ -112,7 +113,7 @@ class Requests:
         """Take a command whose role and arguments have been checked; never raises."""
         command = asked.command
         select = command.args.get("select") or ()
-        if command.cmd in CORE_COMMANDS or command.cmd == "wait":
+        if command.cmd in CORE_COMMANDS or command.cmd in ("wait", ACK):
             self._ask_core(asked, tuple(select))
         elif _deed(command) in self._deeds:
             self._begin(asked, self._do(asked))
@@ -164,7 +165,7 @@ class Requests:
 
     def _ask_core(self, asked: Asked, select: Sequence[str]) -> None:
         command, args = asked.command, asked.command.args
-        if not select:
+        if not select and command.cmd != ACK:
             asked.refuse("bad_request", "select: name an agent", "`all` means all of them")
             return
         failed = self._storage_error()
@@ -218,7 +219,9 @@ class Requests:
 
 def _deed(command: Command) -> str:
     """Return the name of what the shell itself is asked to do."""
-    return str(command.args.get("action") or command.cmd)
+    if command.cmd == "daemon":  # no other command's arguments are looked at for one
+        return str(command.args.get("action") or command.cmd)
+    return "trace" if command.traces else command.cmd
 
 
 def answer_of(command: Command, effect: Reply) -> bytes:
@@ -233,7 +236,7 @@ def _options(command: Command) -> dict[str, object]:
     options = {
         name: value
         for name, value in command.args.items()
-        if name in ("fresh", "signal", "for") and value is not None
+        if name in ("fresh", "signal", "for", "id") and value is not None
     }
     if command.cmd == "wait":
         asked_s = command.args.get("timeout_s")

@@ -14,7 +14,17 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from agentd.config.agent import AgentConfig
-from agentd.core.effects import Freeze, Judge, KillTree, Run, Signal, Spawn, Thaw, Validate
+from agentd.core.effects import (
+    Diagnose,
+    Freeze,
+    Judge,
+    KillTree,
+    Run,
+    Signal,
+    Spawn,
+    Thaw,
+    Validate,
+)
 from agentd.core.events import Event, Exited, SpawnFailed, TreeEmpty, Validated
 from agentd.daemon.clock import wall_ms
 from agentd.daemon.launch import Outfit
@@ -75,6 +85,16 @@ class Judges(Protocol):
     def judge(self, effect: Judge, config: AgentConfig | None) -> None: ...
 
 
+class Looks(Protocol):
+    """Whoever looks at agents, and answers whatever comes of it."""
+
+    def diagnose(self, effect: Diagnose, config: AgentConfig | None) -> None: ...
+
+    def leader_ended(self, agent: str, incarnation: int) -> None: ...
+
+    def tree_empty(self, agent: str, incarnation: int) -> None: ...
+
+
 @dataclass(slots=True)
 class Starts:
     """The world as the performer sees it: `processes`, and what a start needs besides."""
@@ -88,6 +108,7 @@ class Starts:
     output: Output
     errands: Errands
     judges: Judges
+    looks: Looks
     config_of: Callable[[str], AgentConfig | None]
     """The agent's config with the variables of its files; None: it is gone by now."""
     manager: FdStore
@@ -99,12 +120,14 @@ class Starts:
         hears of its end: what it said until then is heard first, and nothing after.
         """
         if isinstance(event, Exited):
+            self.looks.leader_ended(event.agent, event.incarnation)
             self.processes.expect_start()  # most ends are followed by one
             self.registry.end(event.agent, event.incarnation)
             note = self.output.evidence()
             if note and not event.evidence.note:
                 event = replace(event, evidence=replace(event.evidence, note=note))
         elif isinstance(event, TreeEmpty | SpawnFailed):
+            self.looks.tree_empty(event.agent, event.incarnation)
             ended = self.registry.get(event.agent, event.incarnation)
             if ended is not None:
                 self.manager.drop_fd(ended.id)
@@ -143,6 +166,9 @@ class Starts:
 
     def judge(self, effect: Judge) -> None:
         self.judges.judge(effect, self.config_of(effect.agent))
+
+    def diagnose(self, effect: Diagnose) -> None:
+        self.looks.diagnose(effect, self.config_of(effect.agent))
 
     def variables(self, effect: Spawn) -> Mapping[str, str]:
         """Return what an agent finds in its environment beside what its config says."""

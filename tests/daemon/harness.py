@@ -127,7 +127,7 @@ class Daemon:
     def _spawn(self, words: list[str], env: dict[str, str], fds: Sequence[int] = ()) -> None:
         self.process = subprocess.Popen(
             words,
-            env={**_environment(), "NOTIFY_SOCKET": str(self.root / "notify"), **env},
+            env={**environment(), "NOTIFY_SOCKET": str(self.root / "notify"), **env},
             stderr=(self.root / "stderr").open("ab"),
             start_new_session=True,
             pass_fds=fds,
@@ -314,7 +314,7 @@ def daemon() -> Iterator[Daemon]:
             under_test.close()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, without what would lead the daemon to another one's places."""
     return {key: word for key, word in os.environ.items() if not key.startswith("AGENTD_")}
 

@@ -264,8 +264,8 @@ def test_the_time_of_the_last_exit_is_the_same_whenever_it_is_asked_for(daemon: 
 
 
 def test_what_has_no_effect_yet_is_said_at_the_start_and_in_the_status(daemon: Daemon) -> None:
-    daemon.configure(extra=DEFAULTS + '\n[report]\nat = "07:00"\n')
+    daemon.configure(extra=DEFAULTS + "\n[http]\noperate = false\n")
     daemon.sleeper("one")
     daemon.start()
-    assert daemon.ask("status")["daemon"]["no_effect_yet"] == ["report"]
-    assert "report: read and checked, but without effect" in daemon.log()
+    assert daemon.ask("status")["daemon"]["no_effect_yet"] == ["http"]
+    assert "http: read and checked, but without effect" in daemon.log()

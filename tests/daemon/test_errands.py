@@ -42,6 +42,11 @@ async def test_a_validate_that_fails_as_nobody_expected_is_answered(
     assert (str(error) or type(error).__name__) in answer.evidence
 
 
+async def test_a_program_that_is_not_there_is_named() -> None:
+    answer = await validated("/no/such/cmd --now")
+    assert "/no/such/cmd does not exist" in answer.evidence
+
+
 async def test_a_command_that_can_not_be_watched_is_ended_and_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

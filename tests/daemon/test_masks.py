@@ -1,7 +1,7 @@
 """Secrets of the config in what agents say: hidden before anything is written down."""
 
-from agentd.core.effects import Alert, Journal, Persist, Reply, Run
-from agentd.core.records import Durable, Record
+from agentd.core.effects import Alert, Journal, Persist, PersistIncident, Reply, Run
+from agentd.core.records import Durable, IncidentRecord, Record
 from agentd.daemon.masks import Masks
 
 
@@ -39,6 +39,20 @@ def test_an_incident_is_handed_on_without_secrets_and_with_its_own_name() -> Non
         "failures": 3,
         "unfinished": ["mail ***"],
     }
+
+
+def test_an_incident_is_kept_and_told_without_secrets() -> None:
+    masks = Masks()
+    masks.hide({"hunter22"})
+    said = "a failed: hunter22"
+    incident = IncidentRecord(1, "k", "CRASHED", "warning", said, 0, 0, resolution="by hunter22")
+    kept = masks.effect(PersistIncident(incident))
+    assert isinstance(kept, PersistIncident)
+    assert (kept.incident.summary, kept.incident.resolution) == ("a failed: ***", "by ***")
+    told = masks.effect(Alert(Record("incident.resolved", "info", said), "resolve", incident))
+    assert isinstance(told, Alert)
+    assert told.incident == kept.incident
+    assert (told.kind, told.record.message) == ("resolve", "a failed: ***")
 
 
 def test_a_refusal_quotes_no_secrets_and_an_answer_is_given_as_it_is() -> None:

@@ -93,6 +93,7 @@ def test_a_started_leader_is_known_by_its_pidfd_even_when_it_has_been_reaped() -
         output=nothing,
         errands=nothing,
         judges=nothing,
+        looks=nothing,
         config_of=lambda _: None,
         manager=nothing,
         socket=Path("/s"),

@@ -187,3 +187,28 @@ def test_a_member_of_the_viewer_group_reads_states_but_no_text_and_changes_nothi
         assert view(*words).returncode == 4, words
     assert daemon.status("one")["pid"] == pid
     assert outside(python, daemon, "status").returncode == 4
+
+
+def test_a_viewer_reads_an_incident_without_what_the_agent_wrote(
+    daemon: Daemon, python: str
+) -> None:
+    try:
+        viewers = grp.getgrnam(VIEWERS).gr_gid
+    except KeyError:
+        pytest.skip(f"there is no group {VIEWERS} here")
+    daemon.configure(f'viewer_group = "{VIEWERS}"')
+    words = ["sh", "-c", "echo a-word-of-its-own; exit 3"]
+    daemon.agent("one", words, "restart.failures_max = 1\n[heartbeat]\nrequired = false")
+    daemon.start()
+    daemon.until_state("one", "escalated")
+    asked = {"id": 1}
+    daemon.until_true(lambda: daemon.ask("incidents")["incidents"])
+    daemon.until_true(lambda: daemon.ask("incidents", **asked)["evidence"].get("log_tail"))
+    assert "a-word-of-its-own" in json.dumps(daemon.ask("incidents", **asked)["evidence"])
+    for form in (("--json",), ()):
+        done = outside(python, daemon, "incident", "1", *form, groups=(viewers,))
+        assert done.returncode == 0, done
+        assert "EXITED" in done.stdout
+        assert "a-word-of-its-own" not in done.stdout
+    assert outside(python, daemon, "incidents", groups=(viewers,)).returncode == 0
+    assert outside(python, daemon, "ack", "1", groups=(viewers,)).returncode == 4

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.guard import Fleet
+from tests.faults.forked import ForkServer
+from tests.faults.guard import SEGMENT, Fleet
 
 
 @contextmanager
@@ -34,8 +35,10 @@ def idle_files() -> Counter[str]:
 
         def quiet() -> bool:
             seen.append(fleet.open_files())
-            # The bystander's memory is measured, and nothing more is opened.
-            return seen[-1]["statm"] == 1 and len(seen) > 10 and seen[-1] == seen[-10]
+            # The bystander's memory is measured, the recorder has written, and nothing more
+            # is opened.
+            is_all = seen[-1]["statm"] == 1 and seen[-1][SEGMENT] == 1
+            return is_all and len(seen) > 10 and seen[-1] == seen[-10]
 
         fleet.until_true(quiet)
         return seen[-1]
@@ -50,3 +53,10 @@ def fleet(request: pytest.FixtureRequest, idle_files: Counter[str]) -> Iterator[
         yield under_test
         if under_test.process is not None and request.session.testsfailed == failed_before:
             under_test.verify()
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Where daemons come from that are started for each point of a crash."""
+    with ForkServer() as server:
+        yield server

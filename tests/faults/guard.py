@@ -30,6 +30,8 @@ STATUS_EVERY_S = 0.25
 
 # Kept open on purpose: an agent's log, and what the threads that read the store have open.
 KEPT = (".log", ".db", ".db-wal", ".db-shm")
+# The recorder has one of these open once it has written, whatever its number.
+SEGMENT = ".frames"
 OVER = {"stopped", "completed", "escalated"}
 
 # A bystander to whom this happened was no bystander.
@@ -297,7 +299,7 @@ class Fleet(Daemon):
 def kind_of(link: str) -> str:
     """What an open file is, without the numbers and directories of one run."""
     if link.startswith("/"):
-        return Path(link).name
+        return SEGMENT if link.endswith(SEGMENT) else Path(link).name
     return link.partition(":")[0] if link.startswith("socket:") else link
 
 

@@ -20,12 +20,14 @@ from typing import Self
 
 import pytest
 
-from tests.daemon.harness import PYTHON, WAIT_S, Daemon, Document, Refused
+from tests.daemon.harness import PYTHON, WAIT_S, Document
+from tests.faults.forked import ForkedDaemon, ForkServer
 from tests.faults.guard import PROGRAMS
 
 STRACE = shutil.which("strace")
 STRIDE = int(os.environ.get("AGENTD_CRASH_STRIDE", "7"))
 POINTS_MAX = 400
+DETACH_S = 3.0
 # The thread of the store writes to the disk, that of the loop to sockets.
 DISK = "pwrite64,fdatasync"
 SOCKETS = "sendto,sendmsg,write"
@@ -45,25 +47,11 @@ class Told:
         return [[int(part) for part in state.split(".")] for state in states]
 
 
-class Patient(Daemon):
-    """Asks again where it has asked too much in a second."""
-
-    def ask(self, cmd: str, timeout_s: float = 5.0, **args: object) -> Document:
-        end = time.monotonic() + timeout_s
-        while True:
-            try:
-                return super().ask(cmd, timeout_s, **args)
-            except Refused as refused:
-                if refused.error["code"] != "too_busy" or time.monotonic() > end:
-                    raise
-            time.sleep(0.05)
-
-
 class Bench:
     """A daemon, one worker, and the place where it writes things down."""
 
-    def __init__(self, root: Path) -> None:
-        self.daemon = Patient(root)
+    def __init__(self, root: Path, server: ForkServer) -> None:
+        self.daemon = ForkedDaemon(root, server)
         self.place = root / "place"
         self.place.mkdir()
         self.round = 0
@@ -137,11 +125,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench(fork_server: ForkServer) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
         root = Path(folder)
         root.chmod(0o755)
-        bench = Bench(root)
+        bench = Bench(root, fork_server)
         try:
             yield bench
         finally:
@@ -248,5 +236,10 @@ class Tracer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Detach. strace may wait for ever for a thread that ends meanwhile; killed, it lets go."""
         self._process.terminate()
-        self._process.communicate(timeout=10)
+        try:
+            self._process.communicate(timeout=DETACH_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate(timeout=WAIT_S)

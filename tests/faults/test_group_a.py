@@ -52,6 +52,32 @@ def test_a2_the_first_restart_comes_at_once_and_the_second_waits_the_cooldown(fl
     assert [event["event"] for event in told].count("agent.cooldown") == 1
 
 
+def test_a2_the_last_20_lines_of_each_log_are_in_its_incident(fleet: Fleet) -> None:
+    """They are those of the run that ended, though the next one began at once and wrote more."""
+    script = 'for i in $(seq 30); do echo "$AGENTD_INCARNATION line $i"; done; sleep 0.2; exit 3'
+    fleet.shell("three", script, '[restart]\ncooldown = "1s"')
+    fleet.start()
+    fleet.until_state("three", "escalated")
+    looks: list[Document] = []
+
+    def kept() -> bool:
+        (incident,) = fleet.ask("incidents", select=["three"])["incidents"]
+        evidence = fleet.ask("incidents", id=incident["id"])["evidence"]
+        looks[:] = [evidence, *evidence["agents"]]
+        return len(looks) == 3
+
+    fleet.until_true(kept, lambda: json.dumps(looks))
+    runs = set()
+    for look in looks:
+        assert look["kind"] == "death"
+        assert (look["exit"]["code"], look["exit"]["reason"]) == (3, "EXITED")
+        tail = look["log_tail"]
+        run = tail[0].partition(" ")[0]
+        assert tail == [f"{run} line {number}" for number in range(11, 31)]
+        runs.add(run)
+    assert len(runs) == 3
+
+
 def test_a3_a_kill_from_outside_is_a_crash_without_oom_evidence(fleet: Fleet) -> None:
     fleet.sleeper("one")
     fleet.start()
@@ -61,9 +87,11 @@ def test_a3_a_kill_from_outside_is_a_crash_without_oom_evidence(fleet: Fleet) ->
     last = fleet.until("one", lambda s: s["last_exit"] is not None)["last_exit"]
     assert (last["reason"], last["signal"], last["code"]) == ("CRASHED", 9, None)
     assert "sender unknown, no OOM evidence" in last["evidence"]
+    fleet.until_state("one", "running")
+    # The status tells of an end at once, the journal when it is on disk.
+    fleet.until_true(lambda: fleet.events("one", "agent.exited"))
     (told,) = moments(fleet.events("one"), "agent.exited")
     assert told - killed_at <= 1.0
-    fleet.until_state("one", "running")
 
 
 def test_a3_an_exit_code_of_137_is_an_exit_code(fleet: Fleet) -> None:

@@ -35,13 +35,42 @@ def test_b1_a_read_that_never_ends_is_noticed_and_restarted_with_evidence(fleet:
     shown = fleet.until("stuck", lambda s: s["pid"] not in (None, first))
     last = shown["last_exit"]
     assert last["reason"] == "TIMEOUT"
-    assert re.search(r"silent for 3\.\d+s|silent for 3s", last["evidence"])
+    # At the threshold of 3 s it is looked at, and then told of.
+    assert re.search(r"silent for [3-6](\.\d+)?s", last["evidence"]), last["evidence"]
+    assert re.search(r"^stuck .* in (recv|read)", last["evidence"]), last["evidence"]
     for word in ("task order-17", "step fetch", "tool http_get", "CPU 0 %"):
         assert word in last["evidence"], last["evidence"]
     assert "wait channel" in last["evidence"], last["evidence"]
     happened = kinds(fleet, "stuck")
     assert happened.index("agent.degraded") < happened.index("agent.unreachable")
     assert shown["failures"] == 1
+    seen = look_at(fleet, "stuck", "stall")
+    assert re.match(r"(recvfrom|read)\(fd \d+\)", seen["syscall"]), seen
+    assert seen["wchan"], seen
+    assert seen["state"] == "S (sleeping)"
+    assert seen["cpu_s"] <= 0.05
+    assert seen["since_work"]["cpu_ms"] <= 50
+    # Counted from a sample, which may come a second after the last heartbeat.
+    assert seen["since_work"]["for_ms"] >= 1_500
+    # Its connection to agentd, and the two ends that nobody writes to.
+    assert len(seen["sockets"]) == 3
+    assert seen["last_said"]["tool"] == "http_get"
+
+
+def look_at(fleet: Fleet, name: str, kind: str) -> Document:
+    """What was seen of an agent in its first incident, once it is kept."""
+    found: list[Document] = []
+
+    def look() -> bool:
+        listed = fleet.ask("incidents", select=[name])["incidents"]
+        if listed:
+            evidence = fleet.ask("incidents", id=listed[-1]["id"])["evidence"]
+            looks = (evidence, *evidence["agents"])
+            found[:] = [look for look in looks if look.get("kind") == kind]
+        return bool(found)
+
+    fleet.until_true(look, lambda: f"nothing was seen of {name}")
+    return found[0]
 
 
 def test_b2_one_that_spins_is_unreachable_and_its_cpu_says_so(fleet: Fleet) -> None:
@@ -56,6 +85,9 @@ def test_b2_one_that_spins_is_unreachable_and_its_cpu_says_so(fleet: Fleet) -> N
     assert used, shown["last_exit"]["evidence"]
     # Of a core that it shares with whatever else runs here: what it got, it used.
     assert int(used[1]) >= 40 * had / (had + lacked)
+    seen = look_at(fleet, "spin", "stall")
+    assert seen["state"] == "R (running)"
+    assert seen["cpu_percent"] >= 40 * had / (had + lacked)
 
 
 def test_b6_one_that_ignores_sigterm_is_killed_with_its_tree_after_its_grace(fleet: Fleet) -> None:

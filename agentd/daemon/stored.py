@@ -1,0 +1,30 @@
+"""What a starting daemon reads of the one before it, beside the agents; it starts without, too."""
+
+import sqlite3
+
+from agentd.core.records import Baseline, IncidentRecord
+from agentd.daemon.clock import wall_ms
+from agentd.daemon.log import log
+from agentd.store.store import Store
+
+
+def incidents(store: Store) -> tuple[list[IncidentRecord], int]:
+    """Return those that are open, in time of this boot, and the number of the next one.
+
+    Where that can't be read, the clock gives a number that no incident ever had: a known one
+    would be written over.
+    """
+    try:
+        return store.open_incidents(), store.last_incident() + 1
+    except sqlite3.Error as error:
+        log.error("incidents.unread", error=error)
+        return [], wall_ms() // 1000
+
+
+def baselines(store: Store) -> dict[str, Baseline]:
+    """Return what the work of each agent usually costs, as far as it was written down."""
+    try:
+        return store.baselines()
+    except sqlite3.Error as error:  # they are learnt anew
+        log.warning("baselines.unread", error=error)
+        return {}
