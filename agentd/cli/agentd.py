@@ -1,7 +1,7 @@
 """agentd: the daemon's own commands, which need no running daemon."""
 
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 from agentd.cli import exits
 from agentd.cli.lazy import LazyGroup
@@ -27,8 +27,10 @@ agentd = LazyGroup(
 )
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the script `agentd`."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(exits.run(agentd, "agentd"))
+    # Python's own way out waits for every pool of threads: one that hangs, in a look at an agent
+    # or at a disk, would keep a daemon that is done from ending.
+    exits.leave(exits.run(agentd, "agentd"))

@@ -37,6 +37,10 @@ EXIT_OF_CODE: Final = {
 """Error code of CONTRACT 5.2 → exit code; any other one is `FAILED`."""
 
 
+_OTHER_VERSION: Final = (
+    'agentctl and the daemon are of different versions: "agentctl version" shows both; '
+    "the daemon takes up what is installed by: agentctl daemon reexec"
+)
 _REPORT: Final = "a fault of ours: please report it, with what AGENTD_DEBUG=1 shows"
 
 
@@ -106,7 +110,9 @@ def explain(name: str, error: Exception) -> tuple[int, str]:
             return FAILED, error_text(name, error.format_message())
         case AgentdError():
             exit_code = EXIT_OF_CODE.get(error.code, FAILED)
-            return exit_code, error_text(name, error.message, error.hint)
+            # It is in our table, or it would never have been sent.
+            hint = _OTHER_VERSION if error.code == "unknown_command" else error.hint
+            return exit_code, error_text(name, error.message, hint)
         case CommandError():
             return error.exit_code, error_text(name, error.message, error.hint)
         case OSError():

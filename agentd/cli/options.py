@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from agentd.cli.invocation import Invocation
+from agentd.cli.lazy import HintedUsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 COMPLETION_TIMEOUT_S = 0.5
+NUMBER_MAX = 2**53 - 1  # what JSON holds without loss
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -52,13 +54,16 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
             return value
         text = str(value)
         try:
-            return int(datetime.fromisoformat(text).timestamp() * 1000)
-        except (ValueError, OverflowError):
-            pass  # then it is a duration
-        try:
-            return int(time.time() * 1000) - parse_duration(text)
-        except ValueError:
-            self.fail(f'{text!r} is neither "10m" nor "2026-11-21T08:00"', param, ctx)
+            wall_ms = int(datetime.fromisoformat(text).timestamp() * 1000)
+        except (ValueError, OverflowError):  # then it is a duration
+            try:
+                wall_ms = int(time.time() * 1000) - parse_duration(text)
+            except ValueError as error:
+                told = f'{text!r} is neither "10m" nor "2026-11-21T08:00"'
+                self.fail(str(error) if "longer than" in str(error) else told, param, ctx)
+        if wall_ms < 0:
+            self.fail(f"{text!r} lies before 1970", param, ctx)
+        return wall_ms
 
 
 class Selector(click.ParamType):  # type: ignore[type-arg]
@@ -84,6 +89,45 @@ class Selector(click.ParamType):  # type: ignore[type-arg]
             CompletionItem(name)
             for name in [*names, "all"]
             if name.startswith(incomplete) and name not in given
+        ]
+
+
+class IncidentNumber(click.ParamType):  # type: ignore[type-arg]
+    """The number of an incident; the open ones are completed."""
+
+    name = "id"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,  # noqa: ARG002 - click's
+        ctx: click.Context | None,  # noqa: ARG002 - click's
+    ) -> int:
+        text = str(value)
+        if text.isdecimal() and 0 < int(text[: len(str(NUMBER_MAX)) + 1]) <= NUMBER_MAX:
+            return int(text)
+        told = f"{text!r} is not the number of an incident, such as 3"
+        raise HintedUsageError(told, "agentctl incidents")
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only at TAB
+
+        from agentd.client import AgentdError, Client  # noqa: PLC0415 - only at TAB
+
+        socket = getattr(ctx.find_object(Invocation), "socket", None)
+        try:
+            with Client(socket, timeout=COMPLETION_TIMEOUT_S) as client:
+                found = client.incidents(open_only=True)["incidents"]
+        except AgentdError:
+            return []  # at TAB, silence is the only good answer
+        given = set(map(str, ctx.params.get(param.name or "") or ()))
+        numbers = [str(incident["id"]) for incident in found]
+        return [
+            CompletionItem(number)
+            for number in numbers
+            if number.startswith(incomplete) and number not in given
         ]
 
 

@@ -87,6 +87,14 @@ class Client:
         """Return what is known of shared dependencies: `{"breakers":[{"name","state",…}]}`."""
         return self.ask("breakers")
 
+    def alerts(self) -> Document:
+        """Return how alerts fare: `{"sinks":[…],"queue":[…]}`."""
+        return self.ask("alerts")
+
+    def test_alert(self, sink: str, timeout_s: float) -> Document:
+        """Send a message to a sink now: `{"sink","type","sent":bool,"error"}`."""
+        return self.ask("alerts", {"test": sink}, timeout_s=timeout_s)
+
     def daemon(self, action: str | None = None) -> Document:
         """Return the daemon's own health, `{"daemon":{…},"counters":{…}}`.
 
@@ -138,6 +146,18 @@ class Client:
     def reset(self, select: Select, reason: str = "") -> Document:
         """Forget failures and cooldown."""
         return self._write("reset", select, reason)
+
+    def history(self, select: Select = (), since_ms: int | None = None) -> Document:
+        """Return when agents were up and down: `{"agents":[{"name","intervals":[…]}]}`."""
+        return self.ask("history", {"select": _words(select), "since_ms": since_ms})
+
+    def report(self, date: str | None = None) -> Document:
+        """Return the daily report of a date, `today`, or (None) the last whole day."""
+        return self.ask("report", {"date": date} if date else {})
+
+    def ack(self, number: int, reason: str = "") -> Document:
+        """Say who has an incident in hand: `{"id","open","acknowledged_by","message"}`."""
+        return self.ask("ack", {"id": number, "reason": reason})
 
     def signal(self, select: Select, signal: str, reason: str = "") -> Document:
         """Send a plain signal by name, such as "SIGHUP"."""
@@ -195,6 +215,26 @@ class Client:
             return
         for line in self._link.follow(cursor.request, self.timeout, on_lost):
             yield from cursor.take(line)
+
+    def incidents(
+        self, select: Select = (), *, open_only: bool = False, limit: int | None = None
+    ) -> Document:
+        """Return the newest incidents, the newest first: `{"incidents":[…CONTRACT 6.1…]}`."""
+        return self.ask("incidents", {"select": _words(select), "open": open_only, "limit": limit})
+
+    def incident(self, number: int) -> Document:
+        """Return all about one incident, with `timeline`, `evidence` and `actions`."""
+        return self.ask("incidents", {"id": number})
+
+    def trace(self, select: Select = (), *, since_ms: int | None = None) -> Generator[Document]:
+        """Yield what was recorded, from `since_ms` or the beginning until now, as a trace.
+
+        Its lines are what `agentd simulate` reads (CONTRACT 6.3); none: nothing was recorded.
+        """
+        args = {"select": _words(select), "since_ms": since_ms, "trace": True}
+        for line in self._link.stream({"cmd": "events", "args": args}, self.timeout):
+            if "trace" in line:
+                yield line["trace"]
 
     def checkpoints(
         self, select: Select = (), *, state: bool = False, seq: int | None = None

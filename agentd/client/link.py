@@ -77,6 +77,18 @@ class Link:
         finally:
             self.close()  # or the daemon would go on sending to nobody
 
+    def stream(self, request: Document, timeout_s: float) -> Iterator[Document]:
+        """Yield each line that is streamed, up to the reply, as `{"result":…}`; never anew."""
+        try:
+            for line in self._stream(request, timeout_s):
+                yield line
+                if "result" in line:
+                    return
+        except Lost as error:
+            raise self._ended(error) from None
+        finally:
+            self.close()
+
     def _follow_on(
         self,
         request_of: Callable[[], Mapping[str, object]],

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from textwrap import dedent
 
 import pytest
 
@@ -19,7 +20,6 @@ ESCALATED = {"state": "escalated", "health": "unreachable", "pid": None}
     ("code", "expected"),
     [
         ("bad_request", 2),
-        ("unknown_command", 1),
         ("forbidden", 4),
         ("no_such_agent", 5),
         ("conflict", 1),
@@ -222,3 +222,19 @@ def test_a_write_that_does_not_come_true_fails(serve: Serve, ctl: Ctl, *, met: b
     else:
         assert (code, out) == (1, "a: escalated\n")
         assert err.startswith('agentctl: "a" is not ready: no\n  hint: agentctl status a')
+
+
+def test_a_thread_that_hangs_keeps_no_daemon_from_ending() -> None:
+    hangs = """
+    import sys, threading
+    from concurrent.futures import ThreadPoolExecutor
+    from agentd.cli.agentd import main
+    ThreadPoolExecutor().submit(threading.Event().wait)
+    sys.argv = ["agentd", "version"]
+    main()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", dedent(hangs)], capture_output=True, timeout=20, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout

@@ -2,7 +2,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -13,6 +13,8 @@ from agentd.cli.commands.heartbeat import STATUSES
 from agentd.cli.invocation import Invocation
 from agentd.cli.lazy import LazyGroup
 from agentd.wire.shapes import StatusWord
+from tests.cli.incident_samples import incident, whole
+from tests.cli.reported import HISTORY, REPORT
 from tests.cli.stub import BREAKER, Answer, Document, HangUp, Stub, agent, event, status
 
 Serve = Callable[[dict[str, Answer]], Stub]
@@ -56,6 +58,10 @@ ANSWERS: dict[str, Answer] = {
         ]
     },
     "show": {"agents": {"a": {"command": {"value": ["x"], "origin": "a.toml:1"}}}},
+    "incidents": lambda request, _send: (
+        whole() if request["args"].get("id") else {"incidents": [incident()]}
+    ),
+    "ack": {"id": 3, "open": True, "message": "acknowledged: no more reminders"},
     "events": lambda request, _send: {
         "events": [event(1)] if (request["args"]["after"] or 0) < 1 else [],
         "last_id": 1,
@@ -71,6 +77,9 @@ ANSWERS: dict[str, Answer] = {
     ),
     "signal": WRITTEN,
     "breakers": {"breakers": [BREAKER]},
+    "alerts": {"sinks": [], "queue": []},
+    "history": HISTORY,
+    "report": REPORT,
 }
 LINES = {
     "status": ["status"],
@@ -88,6 +97,9 @@ LINES = {
     "signal": ["signal", "a", "hup"],
     "logs": ["logs", "a"],
     "events": ["events"],
+    "incidents": ["incidents"],
+    "incident": ["incident", "3"],
+    "ack": ["ack", "3"],
     "show": ["show", "a"],
     "checkpoints": ["checkpoints"],
     "checkpoints --state": ["checkpoints", "a", "--state"],
@@ -99,6 +111,9 @@ LINES = {
     "heartbeat": ["heartbeat", "--tokens", "9"],
     "top": ["top"],
     "breakers": ["breakers"],
+    "alerts": ["alerts"],
+    "history": ["history", "a", "--since", "7d"],
+    "report": ["report", "--date", "2026-11-20"],
     "daemon": ["daemon"],
     "daemon reexec": ["daemon", "reexec"],
     "ping": ["ping"],
@@ -234,6 +249,18 @@ def test_a_coloured_table_holds_foreign_text_as_text(serve: Serve, ctl: Ctl) -> 
     assert "\x1b[32m" in out  # healthy is green
 
 
+def _hostile(value: Any, text: str) -> Any:  # noqa: ANN401 - any part of a document
+    """Return a document every text of which is `text`, times and the words of tables aside."""
+    if isinstance(value, dict):
+        return {
+            name: each if name in ("time", "opened", "began") else _hostile(each, text)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_hostile(each, text) for each in value]
+    return text if isinstance(value, str) else value
+
+
 def test_c7_hostile_text_never_reaches_the_terminal_raw(serve: Serve, ctl: Ctl) -> None:
     hostile = "a\x1b[31m\x00\u202e\ud800\r\nagentctl: forged"
     serve(
@@ -242,6 +269,12 @@ def test_c7_hostile_text_never_reaches_the_terminal_raw(serve: Serve, ctl: Ctl) 
             "events": {"events": [event(1, message=hostile)], "last_id": 1},
             "logs": {"logs": [{"agent": "a", "lines": [hostile]}]},
             "kill": {"agents": [{"name": "a", "message": hostile}]},
+            "incidents": lambda request, _send: (
+                _hostile(whole(), hostile)
+                if request["args"].get("id")
+                else {"incidents": [_hostile(incident(), hostile)]}
+            ),
+            "ack": {"id": 3, "message": hostile},
         }
     )
     for words in (
@@ -250,6 +283,9 @@ def test_c7_hostile_text_never_reaches_the_terminal_raw(serve: Serve, ctl: Ctl) 
         ["events"],
         ["logs", "a"],
         ["kill", "a", "--no-wait"],
+        ["incidents"],
+        ["incident", "3"],
+        ["ack", "3"],
     ):
         _code, out, err = ctl(*words)
         assert not set(out) & set("\x1b\x00\u202e\ud800\r"), words

@@ -55,6 +55,8 @@ EVENTS: Final = [
     *("daemon.storage", "config.applied", "config.rejected"),
     *("breaker.opened", "breaker.half_open", "breaker.closed", "latency.warning"),
     *("drift.warning", "drift.detected", "judge.failed"),
+    *("incident.opened", "incident.updated", "incident.resolved"),
+    *("alert.sent", "alert.failed", "report.sent"),
 ]
 
 TEXT: Final[Schema] = {"type": "string"}

@@ -69,7 +69,7 @@ MORNING = [
     ("ls worker", DONE, r"worker: running, healthy(.*\n)*.*tool web_search"),
     ("status broken", NOT, r"broken: escalated, unreachable(.*\n)*.*EXITED, exit code 3"),
     ("status nobody", UNKNOWN, r'no agent matches "nobody"\n  hint: '),
-    ("status --check", 2, r"^agentd CRITICAL: broken escalated \(EXITED\)\n$"),
+    ("status --check", 2, r"^agentd CRITICAL: broken escalated \(incident 1, EXITED\)\n$"),
     ("status --check worker", DONE, r"agentd OK: 1 healthy"),
     ("is-active worker", DONE, r"running"),
     ("is-active broken", NOT, r"^escalated\n$"),

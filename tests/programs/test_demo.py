@@ -18,6 +18,7 @@ from agentd.client import Client, NotReachable
 from tests.programs.places import AGENTD
 
 FLEET = {"healthy", "crashing", "stuck", "leaking", "looping", "spending", "shell"}
+TROUBLED = {"crashing", "stuck", "leaking", "looping", "spending"}
 PATIENCE_S = 110.0
 Document = dict[str, Any]
 
@@ -35,6 +36,9 @@ class Story:
     """After the daemon was killed and came back."""
     exit_code: int | None = None
     left: list[str] = field(default_factory=list)
+    incidents: list[Document] = field(default_factory=list)
+    alerts: str = ""
+    """What its sink had written by then."""
 
     def of(self, agent: str, *kinds: str) -> list[Document]:
         return [e for e in self.events if e["agent"] == agent and (e["event"] in kinds)]
@@ -105,6 +109,9 @@ def _lived_through(demo: "subprocess.Popen[str]", socket: str) -> Story:
         )
     )
     story.late = _agents(client)
+    watcher.until(lambda: {e["agent"] for e in story.events if _was_told(e)} >= TROUBLED)
+    story.incidents = client.incidents()["incidents"]
+    story.alerts = (story.home / "alerts.txt").read_text()
     os.kill(client.status()["daemon"]["pid"], signal.SIGKILL)
     watcher.until(lambda: story.of("healthy", "agent.adopted"))
     story.adopted = _agents(client)
@@ -112,6 +119,10 @@ def _lived_through(demo: "subprocess.Popen[str]", socket: str) -> Story:
     story.exit_code = demo.wait(30)
     story.left = _traces_of(story.home)
     return story
+
+
+def _was_told(event: Document) -> bool:
+    return event["event"] == "alert.sent"
 
 
 def _client(socket: str) -> Client:
@@ -183,6 +194,18 @@ def test_the_stuck_agent_is_degraded_unreachable_and_restarted(story: Story) -> 
         ("agent.restarting", "TIMEOUT"),
     ]
     assert "summary-17" in told[1]["message"]  # what it was doing when it was last heard of
+    # Where it hangs, with whom: by py-spy, or by its own word.
+    assert re.search(r"do_handshake \(stuck\.py:\d+\), socket to 127\.0\.0\.1:", told[1]["message"])
+
+
+def test_each_trouble_is_one_incident_and_was_told_to_people(story: Story) -> None:
+    assert sorted(each["agents"] for each in story.incidents) == [
+        [name] for name in sorted(TROUBLED)
+    ]
+    for name in TROUBLED:
+        assert f": {name}\n" in story.alerts, story.alerts
+    assert "do_handshake (stuck.py:" in story.alerts
+    assert "next: agentctl incident 1\n" in story.alerts
 
 
 def test_the_leaking_agent_is_told_of_before_its_limit_and_restarted_at_it(story: Story) -> None:

@@ -15,7 +15,7 @@ import tomli_w
 _TOUR = """\
 agentd demo: seven agents in {home}
   healthy    answers tickets                shell     a shell script that beats with agentctl
-  crashing   exits with code 3 after 5 s    stuck     hangs in recv after 6 s
+  crashing   exits with code 3 after 5 s    stuck     hangs in a TLS handshake after 6 s
   leaking    leaks two MiB a second         looping   asks the same question again and again
   spending   calls its model, and never comes to an end of it
 
@@ -23,7 +23,10 @@ In a second terminal:
   export AGENTD_SOCKET={socket}
   {agentctl} status --watch
   {agentctl} events -f
+  {agentctl} incidents
+  {agentctl} incident 1
   {agentctl} kill leaking --reason "enough"
+The alerts that would wake somebody: tail -f {home}/alerts.txt
 Or kill -9 agentd itself: it is started again here, and finds its agents alive.
 Ctrl-C ends the fleet and removes the directory.
 """
@@ -85,6 +88,7 @@ def lay_out(home: Path, agentctl: Path) -> None:
         if source.name.endswith((".py", ".sh", ".toml")) and source.name != "__init__.py":
             text = source.read_text(encoding="utf-8")
             text = text.replace("@python@", sys.executable).replace("@agentctl@", str(agentctl))
+            text = text.replace("@home@", str(home))
             (home / source.name).write_text(text, encoding="utf-8")
     places = tomli_w.dumps({"daemon": {"state_dir": f"{home}/state", "log_dir": f"{home}/logs"}})
     config = home / "agentd.toml"

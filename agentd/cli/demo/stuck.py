@@ -1,13 +1,19 @@
-"""Works, then waits for ever in recv() on a peer that never answers: alive, and useless."""
+"""Works, then waits for ever in a TLS handshake: the peer has accepted, and stays silent.
+
+No exit, no CPU, no error, and no timeout, because nobody has thought of one.
+"""
 
 import socket
+import ssl
 import time
 
-from beat import beat
+import agentd
 
+agentd.allow_stack_dump()  # agentd can see where it is stuck, without py-spy too
+endpoint = socket.create_server(("127.0.0.1", 0))  # stands for a provider that has hung
 for second in range(6):
-    beat(status="waiting_llm", task="summary-17", step=second, tool="chat")
+    agentd.heartbeat(status="waiting_llm", task="summary-17", step=str(second), tool="chat")
     time.sleep(1)
-ours, theirs = socket.socketpair()
 print("calling the model", flush=True)
-ours.recv(1)
+channel = socket.create_connection(endpoint.getsockname())
+ssl.create_default_context().wrap_socket(channel, server_hostname="models.example")

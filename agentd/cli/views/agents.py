@@ -114,7 +114,7 @@ def _row(agent: Document) -> tuple[Cell, ...]:
         cell(duration(agent.get("silence_s"))),
         cell(cost(agent)),
         cell(task(agent)),
-        cell(why(agent)),
+        cell(trouble(agent)),
     )
 
 
@@ -203,6 +203,13 @@ def why(agent: Document) -> str:
     return ", ".join(parts)
 
 
+def trouble(agent: Document) -> str:
+    """Write its open incident, which is the next thing to read, and then why it is as it is."""
+    number = agent.get("open_incident")
+    parts = ["" if number is None else f"incident {number}", why(agent)]
+    return ", ".join(part for part in parts if part)
+
+
 def verdict(document: Document) -> tuple[int, str]:
     """Judge the fleet as a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, and a line.
 
@@ -214,7 +221,7 @@ def verdict(document: Document) -> tuple[int, str]:
         level = _level(agent)
         if level:
             what = agent.get("state") if agent.get("state") == "escalated" else agent.get("health")
-            because = why(agent)
+            because = trouble(agent)
             text = f"{agent['name']} {what}" + (f" ({because})" if because else "")
             troubles[level].append(visible(text))
     if not document["agents"]:
