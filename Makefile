@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# The tests start hundreds of daemons; without its bytecode each would compile all of agentd.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help run demo test test-unit test-real test-guest check format bench sim docs clean
 
 PYTHON ?= python3

@@ -22,7 +22,7 @@ LAYERS = (
     "core",
     "wire",
     "store",
-    "report",
+    "reporting",
     "sinks",
     "daemon",
     "client",

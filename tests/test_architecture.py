@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import agentd
+
 REPOSITORY = Path(__file__).parents[1]
 ROOT = REPOSITORY / "agentd"
 LINES_MAX = 400
@@ -22,12 +24,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"config", "core"},
     "sinks": {"config", "core"},
     "store": {"config", "core"},  # rows
-    "report": {"config", "core"},  # reads rows, writes text
+    "reporting": {"config", "core"},  # reads rows, writes text
     "simulate": {"config", "core", "wire"},  # the core in virtual time
     "sdk": set(),  # runs inside other people's agents: standard library only
     "client": set(),  # commands over the socket: standard library only
-    "daemon": {"config", "core", "wire", "store", "sinks", "report"},  # alone touches the system
-    "cli": {"client", "config", "wire", "report", "simulate"},  # talks through the socket
+    "daemon": {"config", "core", "wire", "store", "sinks", "reporting"},  # alone touches the system
+    "cli": {"client", "config", "wire", "reporting", "simulate"},  # talks through the socket
 }
 # Any layer may ask the package itself for its version.
 PACKAGE = "agentd"
@@ -198,6 +200,19 @@ def test_the_command_line_opens_the_daemon_only_when_asked() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_daemon_starts_without_what_only_a_request_needs() -> None:
+    """Measured, not read. `ssl` is not among them: asyncio imports it."""
+    late = {"http.client", "email", "urllib.request", "apprise", "requests", "shutil", "lzma"}
+    code = (
+        "import sys, importlib; importlib.import_module('agentd.daemon.main');"
+        f"sys.exit(' '.join({late} & set(sys.modules)) or 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert not ended.returncode, f"imported at the start: {ended.stderr}"
+
+
 PYTHON = [
     path
     for top in ("agentd", "tests", "bench", "docs", "examples")
@@ -240,3 +255,9 @@ def test_every_file_of_the_package_says_what_it_is() -> None:
     for path in sources(ROOT):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
         assert docstring, f"{shown(path)}: docs/architecture.md shows the first line of a docstring"
+
+
+def test_no_part_of_the_package_hides_a_public_name_of_the_sdk() -> None:
+    parts = {path.stem for path in ROOT.iterdir() if path.name != "__init__.py"}
+    hidden = parts & set(agentd.__all__)
+    assert not hidden, f"`import agentd.X` would replace agentd.X for agents: rename {hidden}"

@@ -21,6 +21,7 @@ CALLED_FROM_OUTSIDE: dict[str, str] = {
     "format_commands": "click, of a group in cli/lazy.py",
     "markdown": "docs/generate.py, of config/reference.py",
     "uncommented": "docs/generate.py, of config/reference.py",
+    "finalize": "sqlite3, of an aggregate in store/counts.py",
 }
 
 Defined = ast.FunctionDef | ast.AsyncFunctionDef

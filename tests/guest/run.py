@@ -58,6 +58,12 @@ AGENTS_TOML = {
         'autostart = false\nrestart.policy = "never"\n'
         'memory.limit = "48M"\nmemory.sample = "10m"'
     ),
+    # Never says a word, and is only told of; emulated, everything is slow.
+    "silent": (
+        'command = ["sleep", "1007"]\nautostart = false\n[heartbeat]\nrequired = true\n'
+        'interval = "1s"\ndegraded_after = "3s"\nunreachable_after = "10s"\n'
+        'on_unreachable = "alert"'
+    ),
     "tree": "command = ['sh', '-c', "
     "'setsid sh -c \"setsid sleep 1004 & sleep 1004\" & sleep 1004']",
     "busy": "command = ['sh', '-c', 'while :; do :; done']\nautostart = false\nnice = 5",
@@ -94,7 +100,7 @@ def starts_and_tells_systemd(tally: Tally) -> None:
     if started.returncode != 0:
         print(sh("journalctl", "-u", "agentd", "-o", "cat", "-n", "40").stdout)
         tally.end()
-    said = until(lambda: "8 agents" in of_unit("agentd", "StatusText"))
+    said = until(lambda: "9 agents" in of_unit("agentd", "StatusText"))
     tally.check("its status line is in systemctl", said, of_unit("agentd", "StatusText"))
     tally.check("systemd expects its beat", of_unit("agentd", "WatchdogUSec") == "20s")
     for name in LIVING:
@@ -119,6 +125,39 @@ def an_oom_kill_is_a_fact(tally: Tally) -> None:
     ended = agent("hog").get("last_exit") or {}
     tally.check("a5: OOM_KILLED", ended.get("reason") == "OOM_KILLED", ended)
     tally.check("a5: by signal 9, with evidence", ended.get("signal") == 9 and ended["evidence"])
+
+
+def an_oom_kill_is_an_incident_with_its_counters(tally: Tally) -> None:
+    until(lambda: ask("incidents", select=["hog"]).get("incidents"))
+    found = (ask("incidents", select=["hog"]).get("incidents") or [{}])[0]
+    known = (found.get("cause"), found.get("severity"), found.get("agents"))
+    tally.check("a5: one critical incident", known == ("OOM_KILLED", "critical", ["hog"]), found)
+    number = found.get("id", 0)
+    until(lambda: (ask("incidents", id=number).get("evidence") or {}).get("exit"))
+    seen = ask("incidents", id=number).get("evidence") or {}
+    ended, counted = seen.get("exit") or {}, seen.get("memory_events") or {}
+    tally.check("a5: the kernel's counter is its evidence", ended.get("oom_kills", 0) >= 1, ended)
+    tally.check("a5: memory.events are kept with it", counted.get("oom_kill", 0) >= 1, counted)
+    tally.check("a5: and what it used at most", counted.get("peak_bytes", 0) >= 48 << 20, counted)
+    told = sh("agentctl", "incident", str(number))
+    tally.check("a5: agentctl tells it", told.returncode == 0 and "oom kill" in told.stdout)
+    ask("ack", id=number)
+    tally.check("a5: acknowledged", ask("incidents", id=number).get("acknowledged_by"))
+
+
+def a_stall_is_looked_at_before_it_is_ended(tally: Tally) -> None:
+    ask("start", select=["silent"])
+    until(lambda: ask("incidents", select=["silent"]).get("incidents"))
+    found = (ask("incidents", select=["silent"]).get("incidents") or [{}])[0]
+    until(lambda: (ask("incidents", id=found.get("id", 0)).get("evidence") or {}).get("syscall"))
+    seen = ask("incidents", id=found.get("id", 0)).get("evidence") or {}
+    tally.check("b1: where it waits", seen.get("wchan") or seen.get("syscall"), seen.get("syscall"))
+    pressure = seen.get("pressure") or {}
+    tally.check("b1: its cgroup's pressure", {"cpu", "memory", "io"} <= pressure.keys(), pressure)
+    limits = seen.get("memory_events") or seen.get("memory") or {}
+    tally.check("b1: its cgroup's memory", limits, limits)
+    tally.check("b1: no harm was done to it", agent("silent").get("restarts") == 0)
+    ask("stop", select=["silent"])
 
 
 def stopped_means_the_tree_is_empty(tally: Tally) -> None:
@@ -281,6 +320,8 @@ CHECKS = (
     starts_and_tells_systemd,
     foreign_programs_say_ready,
     an_oom_kill_is_a_fact,
+    an_oom_kill_is_an_incident_with_its_counters,
+    a_stall_is_looked_at_before_it_is_ended,
     stopped_means_the_tree_is_empty,
     pause_freezes,
     a_crash_spares_the_agents,
