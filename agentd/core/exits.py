@@ -71,6 +71,8 @@ def classify(agent: Agent, exited: Exited, now_ms: int, down: Sequence[str]) -> 
     if agent.stop is not None:
         took = format_duration(max(0, now_ms - agent.stop.begun_at_ms) // 100 * 100)
         ended = f"{how} after {took}"
+        if exited.signal == SIGKILL and exited.evidence.oom_kills > 0:
+            ended += f", {_oom(exited)}"  # the kernel came before us
         evidence = "; ".join(part for part in (agent.stop.evidence, ended) if part)
         if agent.stop.after is not After.POLICY:
             return End(agent.stop.reason, evidence, failed=False)

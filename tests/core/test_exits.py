@@ -61,6 +61,9 @@ def test_a_stop_of_ours_keeps_its_own_reason() -> None:
     end = classify(stopped, Exited("a", 1, signal=9), 3_500, [])
     assert (end.reason, end.failed) == (StopReason.TIMEOUT, True)
     assert end.evidence == "silent for 5m; signal 9 (SIGKILL) after 2s500ms"
+    end = classify(stopped, Exited("a", 1, signal=9, evidence=OOM), 3_500, [])
+    assert end.reason is StopReason.TIMEOUT
+    assert "memory.events oom_kill 0 -> 1" in end.evidence, "the kernel came before us"
 
 
 def test_a_failure_while_a_dependency_is_out_is_explained_by_it() -> None:

@@ -52,9 +52,9 @@ AGENTS_TOML = {
     "steady": 'command = ["sh", "-c", "sleep 1001 & wait"]',
     "other": 'command = ["sleep", "1002"]',
     "killed": 'command = ["sleep", "1003"]',
-    # From nothing to far beyond its limit in one go, so that the kernel comes first.
+    # Far beyond its limit in one go, and after the first sample, so that the kernel comes first.
     "hog": (
-        "command = ['python3', '-c', 'x = b\"1\" * (400 << 20)']\n"
+        "command = ['python3', '-c', 'import time; time.sleep(6); x = b\"1\" * (400 << 20)']\n"
         'autostart = false\nrestart.policy = "never"\n'
         'memory.limit = "48M"\nmemory.sample = "10m"'
     ),
