@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from agentd.cli.views.words import shortened, visible, wrapped
 
 GAP: Final = 2
-WRAP_CHARS_MIN: Final = 24
+WRAP_CHARS_MIN: Final = 20
 """No text goes on in lines shorter than this, which nobody could read."""
 
 
