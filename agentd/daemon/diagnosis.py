@@ -231,7 +231,7 @@ def _directory_of(run: Run) -> Path | None:
 def why_no_stacks(reader: str) -> str:
     """Return why stacks of agents can't be read here, for people; empty: they can be."""
     if not reader:
-        return "py-spy is not installed: pip install 'agentd[stacks]'"
+        return "py-spy is not installed: pip install 'agentd-supervisor[stacks]'"
     if procfs.cap_effective() >> _CAP_SYS_PTRACE & 1:
         return ""
     scope = (procfs.read(str(_SCOPE)) or b"0").strip()
