@@ -11,7 +11,7 @@ from typing import Final
 from agentd.core import incident as rules
 from agentd.core.agent import Agent, local_dependencies
 from agentd.core.breaker import Breakers
-from agentd.core.incident import Kind, Trouble
+from agentd.core.incident import Trouble
 from agentd.core.records import Record
 
 # Agents that fail alike so shortly one after the other have one cause: the host's, most likely.
@@ -26,7 +26,7 @@ class Ended:
 
     number: int
     at_ms: int
-    kinds: frozenset[Kind]
+    kinds: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -60,6 +60,12 @@ class Causes:
         if mark is not None:
             recent = {key: one for key, one in self.alike.items() if now_ms - one[1] <= ALIKE_MS}
             self.alike = recent | {mark: (number, now_ms)}
+
+    def note_end(self, name: str, ended: Ended) -> None:
+        """Remember what somebody left last."""
+        before = self.ended.get(name)
+        if before is None or before.at_ms <= ended.at_ms:
+            self.ended[name] = ended
 
     def forget_old(self) -> Container[int]:
         """Keep of the past what an agent that is here, or a breaker, may come back to."""

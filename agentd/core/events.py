@@ -252,7 +252,7 @@ class Started:
 
     fates: Mapping[str, Fate] = field(default_factory=dict)
     incidents: Sequence[IncidentRecord] = ()
-    """Those that were open, in time of this boot."""
+    """Those that are open or were until lately, in time of this boot."""
     incident_next: int = 1
     """The number of the next incident."""
 

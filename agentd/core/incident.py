@@ -135,6 +135,16 @@ def subject_of(record: Record) -> str:
     return record.event.replace(".", " ") if record.event.startswith("daemon.") else ""
 
 
+# What is no agent has trouble of this kind only.
+SUBJECT_KINDS: Final = frozenset({Kind.CONDUCT.value})
+
+
+def kinds_of(member: Member) -> frozenset[str]:
+    """Return the kinds of trouble that a member had; those of a new one are none."""
+    known = {TROUBLES[each].kind.value for each in member.troubles if each in TROUBLES}
+    return frozenset(member.kinds) | known
+
+
 # -- one agent ---------------------------------------------------------------
 
 

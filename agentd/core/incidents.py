@@ -14,7 +14,8 @@ from agentd.config.units import format_duration
 from agentd.core import incident as rules
 from agentd.core.agent import Agent
 from agentd.core.breaker import BreakerState
-from agentd.core.incident import Kind, Trouble
+from agentd.core.causes import Ended
+from agentd.core.incident import Trouble
 from agentd.core.records import IncidentRecord, Member, Record, first_clause
 from agentd.core.register import News, Register, member_of, names, news_of
 
@@ -33,8 +34,6 @@ class Incidents(Register):
         if not self.begun:
             return []
         name = agent.name if agent is not None else rules.subject_of(record)
-        if record.event == "daemon.storage" and agent is None:
-            self.storage_failed = record.severity != "info"
         trouble = rules.trouble_of(record, agent, told=told)
         news: list[News] = []
         if name and trouble is not None:
@@ -204,33 +203,40 @@ class Incidents(Register):
         return news
 
     def restore(self, incidents: Iterable[IncidentRecord], number_next: int, now_ms: int) -> None:
-        """Go on with what was open when the daemon before ended; all of it is looked at."""
+        """Go on with what was open when the daemon before ended; all of it is looked at.
+
+        What was resolved by then may be opened again.
+        """
         self.begun = True
         self.number_next = number_next
         for incident in incidents:
             self.number_next = max(self.number_next, incident.number + 1)
             if incident.resolved_at_ms is not None:
+                self._restore_resolved(incident, incident.resolved_at_ms)
                 continue
             self.opened[incident.number] = incident
             self._due(incident.number, now_ms)
             if incident.subject:
                 self.bound[incident.subject] = incident.number
                 self.told[incident.subject] = now_ms
-                self.kinds[incident.subject] = frozenset({Kind.CONDUCT})
-            here = [one for one in incident.members if not self._had_left(incident, one, now_ms)]
-            for member in here or (() if incident.subject else incident.members):
-                if not member.troubles and member.agent in self.bound:
-                    continue  # it had left this one, and is in trouble again in that one
-                kinds = {rules.TROUBLES[one].kind for one in member.troubles if one != rules.UNWELL}
-                self.bound[member.agent] = incident.number
-                self.kinds[member.agent] = frozenset(kinds or {Kind.HEALTH})
+            for member in incident.members:
+                if member.left_at_ms is None:
+                    self.bound[member.agent] = incident.number
+                else:
+                    self._restore_end(incident, member, member.left_at_ms)
 
-    def _had_left(self, incident: IncidentRecord, member: Member, now_ms: int) -> bool:
-        """Whether an agent had proven to be well, while others had not."""
-        agent = self.fleet.get(member.agent)
-        wanted_ms = rules.proof_ms(agent, incident.reopened) if agent is not None else 0
-        well_ms = member.well_since_ms
-        return not member.troubles and well_ms is not None and well_ms + wanted_ms <= now_ms
+    def _restore_resolved(self, incident: IncidentRecord, resolved_at_ms: int) -> None:
+        self.resolved[incident.number] = incident
+        if incident.subject:
+            ended = Ended(incident.number, resolved_at_ms, rules.SUBJECT_KINDS)
+            self.causes.note_end(incident.subject, ended)
+        for member in incident.members:
+            left_ms = member.left_at_ms
+            self._restore_end(incident, member, resolved_at_ms if left_ms is None else left_ms)
+
+    def _restore_end(self, incident: IncidentRecord, member: Member, left_at_ms: int) -> None:
+        ended = Ended(incident.number, left_at_ms, rules.kinds_of(member))
+        self.causes.note_end(member.agent, ended)
 
     def shift(self, gap_ms: int, now_ms: int) -> None:
         """Time that nobody watched proves nothing."""

@@ -239,6 +239,10 @@ class Member:
     """When a trouble of it was told last."""
     incarnation: int = 0
     """Which of its incarnations that was about."""
+    kinds: tuple[str, ...] = ()
+    """What kinds of trouble it had since it joined; kept when that is over."""
+    left_at_ms: int | None = None
+    """When it was believed to be well; None: it is part of the incident."""
 
 
 @dataclass(frozen=True, slots=True)

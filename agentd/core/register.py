@@ -12,7 +12,6 @@ from agentd.core import incident as rules
 from agentd.core.agent import Agent
 from agentd.core.breaker import Breakers
 from agentd.core.causes import Causes, Ended
-from agentd.core.incident import Kind
 from agentd.core.records import IncidentRecord, Member, Record
 
 REMIND_EVERY_MS: Final = 3_600_000
@@ -40,8 +39,6 @@ class Register:
     number_next: int = 1
     opened: dict[int, IncidentRecord] = field(default_factory=dict)
     causes: Causes = field(init=False)
-    kinds: dict[str, frozenset[Kind]] = field(default_factory=dict)
-    """What kinds of trouble whoever is bound had in its incident."""
     told: dict[str, int] = field(default_factory=dict)
     """Subject → when its trouble was told last."""
     resolved: dict[int, IncidentRecord] = field(default_factory=dict)
@@ -141,21 +138,21 @@ class Register:
         now_ms: int,
     ) -> None:
         """Note what ails it, and that it is part of this incident."""
-        kind = rules.TROUBLES[record.event].kind
         self.bound[name] = number
-        self.kinds[name] = self.kinds.get(name, frozenset()) | {kind}
         if agent is None:
             self.told[name] = now_ms
             return
         incident = self.opened[number]
         old = member_of(incident, name) or Member(name, now_ms)
         others = tuple(each for each in old.troubles if each not in (record.event, rules.UNWELL))
+        had = rules.kinds_of(old) if old.left_at_ms is None else frozenset()
         member = Member(
             name,
             old.joined_at_ms,
             (*others, record.event),
             told_at_ms=now_ms,
             incarnation=agent.incarnation,
+            kinds=tuple(sorted({*had, rules.TROUBLES[record.event].kind.value})),
         )
         self._put_member(incident, member)
 
@@ -163,11 +160,12 @@ class Register:
         """It is no part of its incident any more."""
         number = self.bound.pop(name)
         self.told.pop(name, None)
-        self.causes.ended[name] = Ended(number, now_ms, self.kinds.pop(name))
         member = member_of(self.opened[number], name)
+        kinds = rules.SUBJECT_KINDS if member is None else rules.kinds_of(member)
+        self.causes.note_end(name, Ended(number, now_ms, kinds))
         if member is not None:
             since_ms = member.well_since_ms if member.well_since_ms is not None else now_ms
-            well = replace(member, troubles=(), well_since_ms=since_ms)
+            well = replace(member, troubles=(), well_since_ms=since_ms, left_at_ms=now_ms)
             self._put_member(self.opened[number], well)
 
     def _resolve(self, number: int, how: str, now_ms: int) -> list[News]:

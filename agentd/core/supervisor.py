@@ -217,6 +217,7 @@ class Supervisor:
             case ev.PricesRead():
                 self.prices.use(table=event.table)
             case ev.StorageChanged():
+                self.incidents.storage_failed = not event.ok
                 told = "works again" if event.ok else f"failed: {event.evidence}"
                 severity = INFO if event.ok else CRITICAL
                 turn.journal("daemon.storage", None, f"storage {told}", severity=severity)

@@ -9,13 +9,14 @@ from agentd.store.store import Store
 
 
 def incidents(store: Store) -> tuple[list[IncidentRecord], int]:
-    """Return those that are open, in time of this boot, and the number of the next one.
+    """Return those that are open or were lately, in time of this boot, and the next number.
 
     Where that can't be read, the clock gives a number that no incident ever had: a known one
     would be written over.
     """
     try:
-        return store.open_incidents(), store.last_incident() + 1
+        known = [*store.resolved_lately(), *store.open_incidents()]
+        return known, store.last_incident() + 1
     except sqlite3.Error as error:
         log.error("incidents.unread", error=error)
         return [], wall_ms() // 1000

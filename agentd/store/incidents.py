@@ -24,6 +24,9 @@ from agentd.store.rows import EvidenceRow, IncidentRow
 from agentd.store.snapshots import Carrying, Moment
 
 INCIDENTS_MAX: Final = 10_000
+# What may be opened again: trouble returns within `stable_after`, a quarter of an hour by default.
+RESOLVED_LATELY_MS: Final = 86_400_000
+RESOLVED_LATELY_MAX: Final = 200
 INCIDENT_MARK: Final = "incident"
 
 # Of one look; what is larger loses its largest parts.
@@ -39,6 +42,10 @@ _ROW: Final = f"record, crc, boot_id, boottime_ms, wall_ms, {_WALL}"
 _SAVE: Final = (
     f"REPLACE INTO incidents (number, {_ROW},"  # noqa: S608 - words of ours
     " cause, severity, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+RESOLVED_LATELY: Final = (
+    f"SELECT number, {_ROW} FROM incidents WHERE resolved_wall_ms >= ?"  # noqa: S608 - words of ours
+    " ORDER BY resolved_wall_ms DESC LIMIT ?"
 )
 _AGENT: Final = "INSERT OR IGNORE INTO incident_agents VALUES (?, ?)"
 _MARK: Final = (
@@ -123,8 +130,19 @@ def incident(path: Path, number: int) -> IncidentRow | None:
 def open_incidents(path: Path, now: Moment) -> list[IncidentRecord]:
     """Return what is not resolved, oldest first, in time of this boot."""
     query, _ = incidents_query(agents=(), open_only=True)
+    return _read(path, query, (INCIDENTS_MAX,), now)
+
+
+def resolved_lately(path: Path, now: Moment) -> list[IncidentRecord]:
+    """Return what was resolved within the last day, oldest end first, in time of this boot."""
+    values = (now.wall_ms - RESOLVED_LATELY_MS, RESOLVED_LATELY_MAX)
+    return _read(path, RESOLVED_LATELY, values, now)
+
+
+def _read(path: Path, query: str, values: Sequence[int], now: Moment) -> list[IncidentRecord]:
+    """Return what a query finds that has the newest first, in the other order."""
     with closing(open_reader(path)) as connection:
-        rows = connection.execute(query, (INCIDENTS_MAX,)).fetchall()
+        rows = connection.execute(query, values).fetchall()
     found: list[IncidentRecord] = []
     for number, text, crc, boot_id, boottime_ms, wall_ms, *_ in reversed(rows):
         record = proved(number, text, crc)
@@ -222,6 +240,7 @@ def _carried_over(incident: IncidentRecord, carrying: Carrying) -> IncidentRecor
             joined_at_ms=carrying.past(member.joined_at_ms),
             well_since_ms=carrying.moved(member.well_since_ms),
             told_at_ms=carrying.past(member.told_at_ms),
+            left_at_ms=carrying.moved(member.left_at_ms),
         )
         for member in incident.members
     )

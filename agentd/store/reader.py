@@ -154,6 +154,10 @@ class Reader:
         """Return what is not resolved, oldest first, in time of this boot."""
         return incidents.open_incidents(self._path, now)
 
+    def resolved_lately(self, now: Moment) -> list[IncidentRecord]:
+        """Return what was resolved within the last day, oldest end first, in time of this boot."""
+        return incidents.resolved_lately(self._path, now)
+
     def last_incident(self) -> int:
         """Return the highest number that was ever given to an incident; 0: none was."""
         with closing(open_reader(self._path)) as connection:

@@ -214,6 +214,10 @@ class Store:
         """Return what is not resolved, in time of this boot as of the opening."""
         return [] if self._holds_nothing else self.reader.open_incidents(self._now)
 
+    def resolved_lately(self) -> list[IncidentRecord]:
+        """Return what was resolved within the last day, in time of this boot as of the opening."""
+        return [] if self._holds_nothing else self.reader.resolved_lately(self._now)
+
     def last_incident(self) -> int:
         """Return the highest number that was ever given to an incident; 0: none was."""
         return 0 if self._holds_nothing else self.reader.last_incident()

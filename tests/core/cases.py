@@ -1,7 +1,11 @@
 """Incidents in tests of the core: a fleet that beats, and what was told of its incidents."""
 
 from agentd.config.agent import HeartbeatConfig
+from agentd.config.schema import BreakerConfig, Config
+from agentd.config.units import Milliseconds
 from agentd.core import effects as do
+from agentd.core import events as ev
+from agentd.core.lines import BreakerReport
 from agentd.core.records import IncidentRecord
 from tests.core.fleet import Fleet, config
 
@@ -41,3 +45,13 @@ def beat_on(fleet: Fleet, name: str, until_ms: int, step_ms: int = 30 * S) -> No
     while fleet.now_ms + step_ms <= until_ms:
         fleet.beat(name, fleet.now_ms + step_ms)
     fleet.beat(name, until_ms)
+
+
+def behind_a_breaker() -> Fleet:
+    agents = {name: config(heartbeat=SILENT_OK) for name in "ab"}
+    fleet = Fleet(agents).start()
+    breakers = {"api": BreakerConfig(failures=2, reset_ms=Milliseconds(60 * S))}
+    fleet.tell(ev.Configured(Config(agents=agents, breakers=breakers)))
+    for name in "ab":
+        fleet.beat(name, 10 * S, BreakerReport("api", False, 1, "429"))
+    return fleet

@@ -155,8 +155,8 @@ class Swarm(Troubles):
         core = self.core
         self._told_periods = self.world.periods()
         core.step(ev.PeriodsBegan(self._told_periods), self.world.now_ms)
-        still_open, number_next = self.world.open_incidents()
-        self._step(ev.Started(fates, still_open, number_next))
+        incidents, number_next = self.world.known_incidents()
+        self._step(ev.Started(fates, incidents, number_next))
         if self.core is core:
             self.incidents.over_crash(core)
             self.invariants.over_crash(before, core)

@@ -301,10 +301,9 @@ class World:
                 self.lazily.pop(effect.agent, None)
                 self.baselines.pop(effect.agent, None)
 
-    def open_incidents(self) -> tuple[list[IncidentRecord], int]:
+    def known_incidents(self) -> tuple[list[IncidentRecord], int]:
         """What a starting daemon finds of incidents, and the number of the next one."""
-        found = [one for one in self.incidents.values() if one.resolved_at_ms is None]
-        return found, max(self.incidents, default=0) + 1
+        return list(self.incidents.values()), max(self.incidents, default=0) + 1
 
     def flush(self) -> None:
         """What may wait a while is on disk by now."""

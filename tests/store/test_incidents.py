@@ -6,7 +6,15 @@ import pytest
 
 from agentd.config.units import Bytes
 from agentd.store.connection import open_reader
-from agentd.store.incidents import EVIDENCE_BYTES_MAX, EVIDENCE_FIRST, EVIDENCE_MAX, incidents_query
+from agentd.store.incidents import (
+    EVIDENCE_BYTES_MAX,
+    EVIDENCE_FIRST,
+    EVIDENCE_MAX,
+    RESOLVED_LATELY,
+    RESOLVED_LATELY_MAX,
+    RESOLVED_LATELY_MS,
+    incidents_query,
+)
 from agentd.store.reader import events_query
 from agentd.store.rows import EvidenceRow, IncidentRow
 from tests.store.desk import Desk, event
@@ -97,6 +105,26 @@ def test_what_is_open_comes_back_in_time_of_this_boot(desk: Desk) -> None:
     assert first.remind_at_ms == 10_000 + 400_000, "what remained, less the time away"
     assert second.remind_at_ms == 10_000, "due long ago: due now"
     assert second.recovered_at_ms == 10_000 - 200_000 - 1_000
+
+
+def test_what_was_resolved_lately_comes_back_too_oldest_end_first(desk: Desk) -> None:
+    ends_ms = (1_000_000, 999_000, 1_000_000 - RESOLVED_LATELY_MS - 1, None)
+    for number, end_ms in enumerate(ends_ms, 1):
+        desk.write(opened(number, resolved_at_ms=end_ms))
+    found = desk.again().resolved_lately()
+    assert [(one.number, one.resolved_at_ms) for one in found] == [(2, 999_000), (1, 1_000_000)]
+    desk.close()
+    desk.boot_id, desk.boottime_ms = "boot-2", 10_000
+    desk.wall_ms += 200_000
+    assert desk.store.resolved_lately()[-1].resolved_at_ms == 10_000 - 200_000
+    values = (desk.wall_ms, RESOLVED_LATELY_MAX)
+    assert "USING INDEX incidents_by_end" in plan(desk, RESOLVED_LATELY, values)
+
+
+def test_of_what_was_resolved_lately_the_last_ones_come_back(desk: Desk) -> None:
+    many = range(1, RESOLVED_LATELY_MAX + 3)
+    desk.write(*(opened(number, resolved_at_ms=900_000 + number) for number in many))
+    assert [one.number for one in desk.again().resolved_lately()] == list(many)[2:]
 
 
 def test_a_wall_clock_that_went_back_puts_off_no_reminder(desk: Desk) -> None:
