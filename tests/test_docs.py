@@ -20,6 +20,7 @@ DOCUMENTS = [
 LATER = {"alerts"}
 EVENT = r"[a-z]+\.[a-z_]+"
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)]*)?\)")
+_INSTALLED = re.compile(r"pip install (?:-U |--upgrade )?['\"]?([a-z][a-z-]+)")
 _CODE = re.compile(r"```(?:sh|console)?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
 
@@ -105,3 +106,11 @@ def test_every_event_that_is_written_has_its_place_in_the_list_and_is_explained(
     assert written == EVENT_NAMES, sorted(written ^ EVENT_NAMES)
     explained = set(re.findall(rf"`({EVENT})`", text_of(ROOT / "docs" / "operations.md")))
     assert written <= explained, sorted(written - explained)
+
+
+def test_what_is_installed_by_name_is_ours_or_known() -> None:
+    """`agentd` alone is another package of the index."""
+    places = [*DOCUMENTS, *(ROOT / "agentd").rglob("*.py")]
+    found = [name for path in places for name in _INSTALLED.findall(text_of(path))]
+    assert found
+    assert {name for name in found if name.startswith("agentd")} == {"agentd-supervisor"}

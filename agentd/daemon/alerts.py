@@ -41,6 +41,8 @@ from agentd.store.rows import (
 
 # A shutdown waits so long for attempts under way; what they carried waits in the store.
 PATIENCE_S: Final = 1.5
+# What waits for a sink that is gone is given up again after so long where the store has failed.
+GIVE_UP_AGAIN_S: Final = 60
 # Incidents whose receivers, and whose last state, are remembered.
 INCIDENTS_MAX: Final = 1_000
 UID_BYTES: Final = 8
@@ -250,15 +252,27 @@ class Alerts:
 
     async def _give_up_gone(self) -> None:
         """Name the sinks that are not in the config any more, and end what waits for them."""
+        named: set[str] = set()
+        while not await self._have_given_up(named):  # noqa: ASYNC110 - what ends it is another try
+            await asyncio.sleep(GIVE_UP_AGAIN_S)
+
+    async def _have_given_up(self, named: set[str]) -> bool:
+        """End what waits for sinks that are gone; False: it can't be read or written now."""
         around = self._around
         try:
             counts = await around.offload.run(around.store.alert_counts)
             for name, states in counts.items():
-                if states.get("waiting") and name not in self.queues:
+                if not states.get("waiting") or name in self.queues:
+                    continue
+                if name not in named:
+                    named.add(name)
                     self._tell_gone(name, states["waiting"])
-                    await self._end_all(name)
+                if not await self._end_all(name):
+                    return False
         except (sqlite3.Error, TooBusy) as error:
-            log.warning("alert.unread", error=error)
+            log.warning("alert.unread", error=error, next_try_s=GIVE_UP_AGAIN_S)
+            return False
+        return True
 
     def _tell_gone(self, name: str, count: int) -> None:
         alerts = "1 alert" if count == 1 else f"{count} alerts"
@@ -266,7 +280,8 @@ class Alerts:
         data: dict[str, object] = {"sink": name, "alerts": count, "given_up": True}
         self._around.tell(Record("alert.failed", "warning", told, data=data), ())
 
-    async def _end_all(self, name: str) -> None:
+    async def _end_all(self, name: str) -> bool:
+        """Mark all that waits for a sink as failed; False: that can't be written now."""
         around = self._around
         question = partial(around.store.deliveries, states=("waiting",), sink=name, limit=PAGE)
         why = "the sink is not in the config any more"
@@ -278,7 +293,8 @@ class Alerts:
             )
             around.store.submit(Batch(rows), done.set_result)
             if not (await done).ok:
-                return
+                return False
+        return True
 
 
 def _unrecorded(row: AlertRow, sink: str) -> Delivery:

@@ -6,7 +6,7 @@ are and written out later, in a thread; of everything else there is little.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -14,33 +14,14 @@ from agentd.config.encodable import encodable, plain
 from agentd.core import events as ev
 from agentd.core.agent import Agent
 from agentd.core.commands import COMMANDS
-from agentd.core.lines import (
-    ActionBegun,
-    ActionDone,
-    BreakerAsk,
-    BreakerReport,
-    Call,
-    CheckpointGet,
-    CheckpointPut,
-    Heartbeat,
-    Hello,
-    Line,
-    Notify,
-    Step,
-)
+from agentd.core.lines import ActionBegun, CheckpointPut, Heartbeat, Line, Step
 from agentd.core.select import SelectError, select
 
 Entry = tuple[object, ...]
 Agents = Mapping[str, Agent]
 
 LINES: Final = "lines"
-LINE_TYPES: Final[Mapping[str, type[Line]]] = {
-    kind.__name__: kind
-    for kind in (
-        *(Heartbeat, Call, Step, Hello, Notify, ActionBegun, ActionDone),
-        *(CheckpointPut, CheckpointGet, BreakerReport, BreakerAsk),
-    )
-}
+LINE_TYPES: Final[Mapping[str, type[Line]]] = {kind.__name__: kind for kind in get_args(Line)}
 
 # What these hold is the agent's own business.
 _WITH_CONTENT: Final[Mapping[type, Callable[[Any], Line]]] = {

@@ -22,6 +22,9 @@ from agentd.wire.said import as_said
 _WORDS: Final = {"stop": "stopped", "kill": "killed", "pause": "paused", "hold": "held"}
 _UP_WORDS: Final = ("start", "restart", "resume", "unhold")
 
+# Where an entry names its agent; one of a kind that came later may be shorter.
+AGENT_AT: Final = 2
+
 TraceLine = dict[str, object]
 
 
@@ -124,9 +127,8 @@ class Tracing:
                 yield self._line(note="the configuration changed")
             case "dropped":
                 yield self._line(note=f"{entry[2]} lines were not recorded")
-            case _:
-                if entry[2] in self.names:
-                    yield from self._of_agent(entry[1], entry[2], entry[3:])
+            case kind if len(entry) > AGENT_AT and entry[AGENT_AT] in self.names:
+                yield from self._of_agent(kind, entry[AGENT_AT], entry[AGENT_AT + 1 :])
 
     def _restarted(self, ends: dict[str, list[int | None]], crashed_ms: int) -> Iterator[TraceLine]:
         """Agentd died after the last that it recorded, and is back."""

@@ -247,8 +247,9 @@ class Recorder:
 
     def _do(self, work: Callable[[], None]) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+            thread.start()  # where the host has no thread left, the next batch tries again
+            self._thread = thread
         self._queue.put(work)
 
     def _run(self) -> None:

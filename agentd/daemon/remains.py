@@ -95,7 +95,7 @@ def _candidates(pattern: str, dead: Dead) -> list[Path]:
     try:
         return nlargest(CANDIDATES_MAX, place.parent.glob(place.name), key=_written_at_ns)
     except (OSError, ValueError, NotImplementedError):
-        return []
+        return []  # glob takes no pattern that is absolute or empty, and an agent set this one
 
 
 def _written_at_ns(path: Path) -> int:

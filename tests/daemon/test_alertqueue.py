@@ -298,26 +298,6 @@ async def test_what_is_refused_for_good_in_company_is_tried_alone_and_then_given
 
 
 @in_hurried_time
-async def test_sinks_that_are_gone_are_named_once_and_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    harness = AlertHarness(monkeypatch, ops=sink())
-    harness.sinks["ops"].trouble = refused()
-    harness.alerts.start()
-    harness.fail("a")
-    harness.fail("b")
-    await harness.until(lambda: len(harness.events("alert.failed")) == 2)
-    harness.alerts.use(configured(sink("new")))
-    await harness.until(lambda: harness.store.states() == ["failed"] * 2)
-    named = [one for one in harness.events("alert.failed") if "not in the config" in one.message]
-    assert [one.data["alerts"] for one in named] == [2]
-    harness.alerts.use(configured(sink("new")))
-    harness.fail("c", "to the new one")
-    await harness.until(lambda: harness.sinks["new"].told() == ["to the new one"])
-    assert [one for one in harness.events("alert.failed") if "config" in one.message] == named
-
-
-@in_hurried_time
 async def test_a_changed_sink_is_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AlertHarness(monkeypatch, ops=sink(url="https://a.example"))
     harness.sinks["ops"].trouble = refused(retry_after_s=3600)

@@ -37,8 +37,8 @@ def ask(line: dict[str, object]) -> dict[str, object]:
                     if answer.get("id") == "q":
                         result: dict[str, object] = answer["result"]
                         return result
-        except OSError:
-            pass
+        except OSError:  # no daemon just now
+            time.sleep(0.02)
 
 
 def main() -> None:
