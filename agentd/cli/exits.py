@@ -139,7 +139,7 @@ def _usage(name: str, error: click.UsageError) -> tuple[str, str]:
 
 def error_text(name: str, message: str, hint: str = "") -> str:
     """Write an error as it stands on stderr: what, and on a line of its own what instead."""
-    from agentd.cli.views.words import visible  # noqa: PLC0415 - only for an error
+    from agentd.reporting.words import visible  # noqa: PLC0415 - only for an error
 
     text = f"{name}: {visible(message)}"
     return f"{text}\n  hint: {visible(hint)}" if hint else text

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from agentd.cli.exits import FAILED, CommandError
 from agentd.cli.invocation import Invocation
-from agentd.cli.views.words import visible
+from agentd.reporting.words import visible
 
 Document = dict[str, Any]
 

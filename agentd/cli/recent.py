@@ -6,8 +6,8 @@ from agentd.cli.invocation import Invocation
 from agentd.cli.views.details import details
 from agentd.cli.views.journal import event_table
 from agentd.cli.views.table import plain, without
-from agentd.cli.views.words import visible
 from agentd.client import AgentdError
+from agentd.reporting.words import visible
 
 EVENTS = 8
 LOG_LINES = 10

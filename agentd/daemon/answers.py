@@ -20,7 +20,7 @@ from agentd.daemon.clock import Calendar
 from agentd.daemon.facts import Facts
 from agentd.daemon.followers import Event, Followers, Wanted
 from agentd.daemon.followers import Stream as EventStream
-from agentd.daemon.incidents import Incidents
+from agentd.daemon.incidents import NOT_FOR_VIEWERS, Incidents
 from agentd.daemon.logfollow import LogsWanted, follow_logs
 from agentd.daemon.logkeeper import Logs
 from agentd.daemon.masks import Masks
@@ -41,9 +41,6 @@ LINES_DEFAULT: Final = 100
 LINES_MAX: Final = 10_000
 EXAMPLE_EVENT: Final = "agent.exited, or agent.* for all about agents"
 LOG_CHARS_MAX: Final = 16 << 20
-
-# What may hold an agent's own text is not for viewers.
-_LOG_TEXT: Final = ("log_tail",)
 
 Args = Mapping[str, Any]
 
@@ -322,9 +319,9 @@ def _is_plain(word: str) -> bool:
 def without_log_text(event: Event) -> Event:
     """Return an event as viewers may see it."""
     data = event.get("data")
-    if not isinstance(data, dict) or not any(key in data for key in _LOG_TEXT):
+    if not isinstance(data, dict) or not any(key in data for key in NOT_FOR_VIEWERS):
         return event
-    return {**event, "data": {key: val for key, val in data.items() if key not in _LOG_TEXT}}
+    return {**event, "data": {key: val for key, val in data.items() if key not in NOT_FOR_VIEWERS}}
 
 
 def _bounded(number: int | None, default: int, most: int) -> int:

@@ -30,7 +30,7 @@ NEWEST_NAMED: Final = 3
 """So many ids are offered to whoever asks for one that isn't there."""
 
 # What may hold an agent's own text is not for viewers, wherever in the evidence it stands.
-_NOT_FOR_VIEWERS: Final = frozenset(("log_tail", "locals"))
+NOT_FOR_VIEWERS: Final = frozenset(("log_tail", "locals"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _without_log_text(value: object) -> object:
         return {
             name: _without_log_text(each)
             for name, each in value.items()
-            if name not in _NOT_FOR_VIEWERS
+            if name not in NOT_FOR_VIEWERS
         }
     if isinstance(value, list | tuple):
         return [_without_log_text(each) for each in value]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
-from agentd.reporting.timeline import duration, visible
+from agentd.reporting.words import duration, visible
 
 Document = Mapping[str, Any]
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
+from agentd.reporting.words import duration, visible
+
 Document = Mapping[str, Any]
 
 WIDTH: Final = 80
@@ -114,25 +116,6 @@ def _cell_told(cell_ms: float) -> str:
     return duration(cell_ms / 1000)
 
 
-def duration(seconds: float | None) -> str:
-    """Write at most two units, such as `2h05m`; `-` for none."""
-    if seconds is None:
-        return "-"
-    whole = int(seconds)
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    if whole < 10:  # noqa: PLR2004 - below that, tenths matter
-        return f"{seconds:.1f}s"
-    days, hours, minutes, rest = (
-        whole // 86_400, whole // 3_600 % 24, whole // 60 % 60, whole % 60,
-    )  # fmt: skip
-    if days:
-        return f"{days}d{hours:02d}h"
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
 def moment_ms(time: str) -> int:
     """Return a moment of a document in ms since 1970."""
     return round(datetime.fromisoformat(time).timestamp() * 1000)
@@ -144,12 +127,3 @@ def _clock(time: str, zone: tzinfo) -> str:
 
 def _fit(text: str, width: int) -> str:
     return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}~"
-
-
-def visible(text: str) -> str:
-    """Return text with all that moves a cursor or hides in it escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )

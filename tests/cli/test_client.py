@@ -256,6 +256,41 @@ def test_k11_a_follower_resumes_by_cursor_without_gap_or_double(
     assert [args["after"] for args in journal.asked] == [3, 4]
 
 
+def test_g8_k11_a_follower_bears_one_that_listens_and_is_not_up_yet(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.client.link.QUIET_S", 0.05)
+    monkeypatch.setattr("agentd.client.link.PONG_S", 0.05)
+    pings = itertools.count(1)
+    # Up, then replaced: the same socket accepts, and nobody answers there for a while.
+    answer: Answer = lambda _request, _send: {} if next(pings) not in (2, 3) else None  # noqa: E731 - an entry of a table
+    serve({"events": Journal(3), "ping": answer})
+    stream = Client().events(limit=0, follow=True)
+    assert [one["id"] for one in itertools.islice(stream, 4)] == [4, 5, 6, 7]
+    assert next(pings) >= 4
+
+
+def test_k11_a_second_loss_long_after_the_first_is_borne_as_well(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.client.link.FOLLOW_RECONNECT_S", 0.5)
+    losses: list[AgentdError] = []
+
+    def events(request: Document, send: Send) -> Document | None:
+        if not request.get("follow"):
+            return {"events": [], "last_id": 0}
+        if len(losses) == 3:
+            send({"event": event(1)})
+            return None
+        time.sleep(0.6)  # followed, and silent for longer than a loss is borne
+        raise HangUp
+
+    serve({"events": events})
+    stream = Client().events(limit=0, follow=True, on_lost=losses.append)
+    assert next(iter(stream))["id"] == 1
+    assert len(losses) == 3
+
+
 def test_a_follower_that_is_left_ends_its_connection(serve: Serve) -> None:
     def events(request: Document, send: Send) -> Document | None:
         if not request.get("follow"):

@@ -9,7 +9,8 @@ from agentd.cli.views.agents import status_table, top_table, verdict
 from agentd.cli.views.details import details
 from agentd.cli.views.journal import event_line, event_table
 from agentd.cli.views.table import plain
-from agentd.cli.views.words import clock, dollars, duration, percent, shortened, size, visible
+from agentd.cli.views.words import clock, dollars, percent, shortened, size
+from agentd.reporting.words import duration, visible
 from tests.cli.stub import Answer, Refusal, Stub, agent, event, status
 
 Serve = Callable[[dict[str, Answer]], Stub]

@@ -91,6 +91,7 @@ def test_too_few_days_say_nothing() -> None:
     assert not list(drifts("a", short, BEGINS_MS + 9 * DAY_MS, UTC))
 
 
+@pytest.mark.timeout(240)
 def test_clean_fortnights_show_next_to_nothing() -> None:
     """200 agents with weekends, nights, bursts and moods: at most one finding in all."""
     told = [each for number in range(200) for each in found_in(f"clean {number} 0", Plan())]

@@ -7,8 +7,8 @@ import click
 from agentd.cli.exits import FAILED, CommandError
 from agentd.cli.invocation import Invocation
 from agentd.cli.options import IncidentNumber, reason
-from agentd.cli.views.words import visible
 from agentd.client import AgentdError
+from agentd.reporting.words import visible
 
 
 @click.command("ack")

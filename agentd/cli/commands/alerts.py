@@ -7,7 +7,7 @@ import click
 from agentd.cli.exits import FAILED, CommandError
 from agentd.cli.invocation import Invocation
 from agentd.cli.views.alerts import queue_view
-from agentd.cli.views.words import visible
+from agentd.reporting.words import visible
 
 # The slowest sink gives up by itself before that.
 TEST_S: Final = 90.0

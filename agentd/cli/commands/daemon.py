@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from agentd.cli.invocation import Invocation
-from agentd.cli.views.words import visible
+from agentd.reporting.words import visible
 
 
 @click.command("daemon")

@@ -7,7 +7,7 @@ import click
 from agentd.cli.invocation import Invocation
 from agentd.cli.options import follow, selectors, since
 from agentd.cli.selection import is_one_name
-from agentd.cli.views.words import visible
+from agentd.reporting.words import visible
 
 LINES = 100
 LINES_BEFORE_FOLLOWING = 10

@@ -7,7 +7,7 @@ import click
 
 from agentd.cli.exits import FAILED, CommandError, error_text
 from agentd.cli.invocation import Invocation
-from agentd.cli.views.words import visible
+from agentd.reporting.words import visible
 
 Document = dict[str, Any]
 

@@ -7,7 +7,7 @@ import click
 
 from agentd.cli.invocation import Invocation
 from agentd.cli.options import selectors
-from agentd.cli.views.words import visible
+from agentd.reporting.words import visible
 
 
 @click.command("show")

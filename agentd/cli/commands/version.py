@@ -6,8 +6,8 @@ import click
 
 from agentd import __version__
 from agentd.cli.invocation import Invocation
-from agentd.cli.views.words import visible
 from agentd.client import NotReachable, TimedOut
+from agentd.reporting.words import visible
 
 
 @click.command("version")

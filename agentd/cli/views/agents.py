@@ -4,17 +4,8 @@ from math import ceil
 from typing import Any, Final
 
 from agentd.cli.views.table import Cell, Table, cell
-from agentd.cli.views.words import (
-    NOTHING,
-    dollars,
-    duration,
-    latency,
-    number,
-    percent,
-    shortened,
-    size,
-    visible,
-)
+from agentd.cli.views.words import dollars, latency, number, percent, shortened, size
+from agentd.reporting.words import NOTHING, duration, visible
 
 Document = dict[str, Any]
 

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from agentd.cli.views.table import Table, cell, plain
-from agentd.cli.views.words import clock, visible
+from agentd.cli.views.words import clock
+from agentd.reporting.words import visible
 
 Document = dict[str, Any]
 

@@ -4,7 +4,8 @@ from math import ceil
 from typing import Any, Final
 
 from agentd.cli.views.table import Cell, Table, cell
-from agentd.cli.views.words import clock, duration
+from agentd.cli.views.words import clock
+from agentd.reporting.words import duration
 
 Document = dict[str, Any]
 

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from agentd.cli.views.table import Cell, Table, cell
-from agentd.cli.views.words import clock, duration, size
+from agentd.cli.views.words import clock, size
+from agentd.reporting.words import duration
 
 Document = dict[str, Any]
 COLUMNS: Final = ("AGENT", "WHAT", "TIME", ">SIZE", "INCARNATION", "REMARK")

@@ -5,17 +5,8 @@ from typing import Any, Final
 
 from agentd.cli.views.agents import cost as cost_of
 from agentd.cli.views.agents import why
-from agentd.cli.views.words import (
-    NOTHING,
-    clock,
-    dollars,
-    duration,
-    number,
-    percent,
-    size,
-    visible,
-    wrapped,
-)
+from agentd.cli.views.words import clock, dollars, number, percent, size, wrapped
+from agentd.reporting.words import NOTHING, duration, visible
 
 Document = dict[str, Any]
 INDENT: Final = 13

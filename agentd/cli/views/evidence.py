@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from agentd.cli.views.words import clock, duration, size, visible, wrapped
+from agentd.cli.views.words import clock, size, wrapped
+from agentd.reporting.words import duration, visible
 
 Document = dict[str, Any]
 

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from agentd.cli.views.evidence import evidence_text
 from agentd.cli.views.table import Cell, Table, cell, plain, without
-from agentd.cli.views.words import clock, duration, shortened, visible, wrapped
+from agentd.cli.views.words import clock, shortened, wrapped
+from agentd.reporting.words import duration, visible
 
 Document = dict[str, Any]
 

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from agentd.cli.views.table import Table, cell
-from agentd.cli.views.words import clock, visible
+from agentd.cli.views.words import clock
+from agentd.reporting.words import visible
 
 SEVERITY_STYLE: Final = {"warning": "yellow", "critical": "bold red"}
 COLUMNS: Final = ("TIME", "SEVERITY", "AGENT", "EVENT", "MESSAGE")

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from agentd.cli.views.words import shortened, visible, wrapped
+from agentd.cli.views.words import shortened, wrapped
+from agentd.reporting.words import visible
 
 GAP: Final = 2
 WRAP_CHARS_MIN: Final = 20
