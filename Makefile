@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 # The tests start hundreds of daemons; without its bytecode each would compile all of agentd.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run demo test test-unit test-real test-guest check format bench sim docs clean
+.PHONY: help run demo test test-unit test-real test-faults test-crash test-guest check format bench bench-killed bench-zoo sim sim-nightly fuzz soak docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,7 +21,7 @@ WORKERS ?= 2
 # An init of our own, for pid 1 may be slow to reap what the tests orphan, or never do.
 PYTEST := $(BIN)/python tests/init.py $(BIN)/python -m pytest
 # Tests of real processes judge by time: one at a time.
-REAL := tests/daemon tests/faults tests/programs
+REAL := tests/daemon tests/faults tests/crash tests/programs tests/security tests/soak
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,13 +47,22 @@ test-unit: $(READY) ## the quick ones: no processes but those of a command line
 test-real: $(READY) ## real daemons, real agents; they judge time by a control loop beside them
 	$(PYTEST) -n $(WORKERS) --dist loadscope $(REAL)
 
-test-guest: $(READY) ## under a real systemd, in a virtual machine (made if needed, kept in .lab)
+test-faults: $(READY) ## every fault of docs/faults.md, with a table at the end; k=a5 some of them
+	$(PYTEST) -q -p tests.faults.table -n $(WORKERS) --dist loadscope $(if $(k),-k '$(k)') \
+	    $(if $(json),--faults-json='$(json)')
+
+test-crash: $(READY) ## the daemon killed, or an error, at each call of each operation (docs/crash.md); k=pause some of it
+	AGENTD_CRASH_STRIDE=$${AGENTD_CRASH_STRIDE:-1} $(PYTEST) -q -n $(WORKERS) --dist load \
+	    $(if $(k),-k '$(k)') tests/crash tests/faults/test_crash_points.py \
+	    tests/faults/test_alert_crash_points.py
+
+test-guest: $(READY) ## under a real systemd, in a virtual machine kept in .lab; k=oom one section of tests/guest
 	@missing=; for tool in qemu-system-x86_64 mmdebstrap mke2fs; do \
 	    command -v $$tool >/dev/null || missing+=" $$tool"; done; \
 	if [ -z "$$missing" ]; then \
 	    $(MAKE) --no-print-directory $(GUEST)/root.ext4; \
-	    LAB_REBOOT=1 LAB_TIMEOUT=$${LAB_TIMEOUT:-900} \
-	        bash tests/guest/guest.sh run $(GUEST) . tests/guest/run.py; \
+	    LAB_REBOOT=1 LAB_TIMEOUT=$${LAB_TIMEOUT:-1500} \
+	        bash tests/guest/guest.sh run $(GUEST) . tests/guest/run.py $(k); \
 	else \
 	    echo "test-guest: not run, this machine has no$$missing"; \
 	    echo "  hint: apt-get install qemu-system-x86 mmdebstrap e2fsprogs"; \
@@ -78,20 +87,41 @@ format: $(READY) ## write the format that check asks for
 bench: $(READY) .bench-venv/.ready ## memory, CPU, latency, beside supervisord and circus; make bench f="restart status" some
 	$(BIN)/python bench/figures.py $(f)
 
+bench-killed: $(READY) .bench-venv/.ready .bench-node/.ready ## kill -9 the supervisor 200 times: agentd, supervisord, circus, pm2; f="--rounds 20 agentd" less
+	$(BIN)/python tests/init.py $(BIN)/python -m bench.killed $(f)
+
+bench-zoo: $(READY) .bench-venv/.ready .bench-node/.ready ## who survives "stopped" under agentd, supervisord, circus, pm2
+	$(BIN)/python tests/init.py $(BIN)/python -m bench.zoo $(f)
+
 .bench-venv/.ready:
 	$(PYTHON) -m venv .bench-venv
 	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check \
 	    supervisor superlance circus 'setuptools<81'
 	@touch $@
 
+.bench-node/.ready:
+	npm install --prefix .bench-node --silent --no-audit --no-fund pm2
+	@touch $@
+
 sim: $(READY) ## tell the story of one simulated world: make sim SEED=n (drawn, if not given)
 	@$(BIN)/python -m tests.sim $(SEED)
+
+sim-nightly: $(READY) ## fresh simulated worlds on all cores for MINUTES=10; each failure with its seed
+	@$(BIN)/python -m tests.sim.nightly $(MINUTES)
+
+MINUTES ?= 60
+soak: $(READY) ## faults by chance on fifty agents, then the invariants: make soak MINUTES=60 SEED=n
+	$(BIN)/python tests/init.py $(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(READY) ## throw broken input at every parser: make fuzz LINES=n SEED=n TARGET=lines
+	$(BIN)/python -m tests.fuzz $(if $(LINES),--lines $(LINES)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(TARGET),--target $(TARGET))
 
 docs: $(READY) ## write what is generated: option reference, state diagram, units
 	$(BIN)/python docs/generate.py $(if $(CI),--check)
 
 clean: ## remove everything that was made, the guest too
-	rm -rf $(VENV) .bench-venv .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench-venv .bench-node .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 
 $(READY): pyproject.toml Makefile
 	@command -v $(PYTHON) >/dev/null || { \

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import detectors
+import fleet200
 import heartbeats
 import history
 import logs
@@ -222,6 +223,23 @@ def external(seconds: float) -> None:
     )
 
 
+def two_hundred(seconds: float) -> None:
+    """200 agents, a beat a second each, `status` of all ten times a second."""
+    ours, theirs = fleet200.measure(seconds)
+    bar("daemon's share of a core", f"{ours.share:.1%} (<= 15 %)", ours.share <= 0.15)
+    note("a process that decodes and writes as much", f"{theirs.share:.1%}")
+    rss = ours.rss_bytes / MIB
+    bar("RSS", f"{rss:.1f} MB (<= 150)", rss <= 150)
+    seen_ms = ours.percentile(0.99)
+    bar(
+        "from a beat to the status that shows it, p99", f"{seen_ms:.0f} ms (<= 200)", seen_ms <= 200
+    )
+    note(
+        "  p50, and of the other process",
+        f"{ours.percentile(0.5):.0f}, {theirs.percentile(0.5):.0f} ms",
+    )
+
+
 def log_throughput(pairs: int) -> None:
     """A writer of 100-byte lines under agentd against the same one writing to a file."""
     ratio, daemon_share = logs.compare(pairs)
@@ -318,6 +336,7 @@ def main() -> int:
         "recorder": lambda: recorder(200_000, 5),
         "detectors": detector_costs,
         "external": lambda: external(arguments.seconds),
+        "fleet200": lambda: two_hundred(arguments.seconds),
         "logs": lambda: log_throughput(7),
         "sdk": agent_side,
         "history": lambda: old_store(arguments.days),

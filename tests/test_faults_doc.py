@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.faults.catalogue import ROW
+
 ROOT = Path(__file__).parents[1]
 
 # The faults of the catalogue: ids are stable and not contiguous.
@@ -115,14 +117,10 @@ IDS = [
     "M3",
     "M4",
 ]
-_ROW = re.compile(
-    r"^\| (?P<id>[A-M]\d+) \| (?P<what>[^|]*) \| (?P<shown>[^|]*) \| (?P<remark>[^|]*) \|$",
-    re.MULTILINE,
-)
 
 
 def rows() -> list[re.Match[str]]:
-    return list(_ROW.finditer((ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
+    return list(ROW.finditer((ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
 
 
 def test_every_fault_of_the_catalogue_has_one_row() -> None:

@@ -16,7 +16,7 @@ seconds, moments integer milliseconds since 1970. A client belongs to one thread
 from collections.abc import Generator, Iterable, Mapping
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from agentd.client.channel import socket_path
 from agentd.client.cursors import EventCursor, LogCursor
@@ -26,6 +26,9 @@ from agentd.client.link import Document, Link, OnLost
 __all__ = ["AgentdError", "Client", "Document", "NotReachable", "TimedOut", "socket_path"]
 
 Select = str | Iterable[str]
+
+# The installed version is asked first whether it could start, which the daemon gives two minutes.
+REEXEC_S: Final = 130.0
 
 
 class Client:
@@ -98,9 +101,12 @@ class Client:
     def daemon(self, action: str | None = None) -> Document:
         """Return the daemon's own health, `{"daemon":{…},"counters":{…}}`.
 
-        The action "reexec" makes it replace itself by the installed version.
+        The action "reexec" makes it replace itself by the installed version, if that could
+        start: a `conflict` otherwise.
         """
-        return self.ask("daemon", {"action": action} if action else {})
+        if action is None:
+            return self.ask("daemon")
+        return self.ask("daemon", {"action": action}, timeout_s=REEXEC_S)
 
     def wait(
         self, select: Select, state: str = "ready", timeout_s: float | None = None

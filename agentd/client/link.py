@@ -31,6 +31,7 @@ class Link:
         self.path = path
         self.until = inf
         self._channel: Channel | None = None
+        self._is_streaming = False
 
     def close(self) -> None:
         if self._channel is not None:
@@ -98,18 +99,20 @@ class Link:
         away_until = inf
         while True:
             failure: AgentdError
+            self._is_streaming = False
             try:
-                for line in self._stream(request_of(), timeout_s):
-                    away_until = inf
-                    yield line
+                yield from self._stream(request_of(), timeout_s)
             except Lost as error:
                 failure = self._ended(error)
-            except NotReachable as error:
-                if away_until == inf:  # it was never there
+            except (NotReachable, TimedOut) as error:
+                # One that is replaced listens on, and answers when it is up: that is no end.
+                if away_until == inf or self._is_streaming:
                     raise
                 failure = error
             else:
                 return
+            if self._is_streaming:
+                away_until = inf  # it had come back
             self.close()
             if away_until == inf:
                 away_until = min(monotonic() + FOLLOW_RECONNECT_S, self.until)
@@ -165,6 +168,7 @@ class Link:
             min(monotonic() + timeout_s, self.until),
         )
         assert self._channel is not None
+        self._is_streaming = True
         channel = self._channel
         channel.send(line, self.until)
         while (streamed := channel.receive(self.until)) is not None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from agentd.config.environment_files import BadLineError, read_variables
 from agentd.config.errors import KeyPath
 from agentd.config.loaded import Origin
 from agentd.config.problems import Place, Problems
-from agentd.config.sources import Source
+from agentd.config.sources import Ownership, Source
 
 _DEFAULTS: Final = "defaults"
 
@@ -76,6 +77,8 @@ class AgentReader:
     def __init__(self, main: Source, defaults: Mapping[str, Any], problems: Problems) -> None:
         self.environments: dict[str, dict[str, str]] = {}
         self.environment_origins: dict[str, dict[str, Origin]] = {}
+        self.owners: dict[str, Ownership] = {}
+        """Who may change each environment file that was read."""
         self.partial: dict[str, AgentConfig] = {}
         """What is right of agents that are wrong; good for finding further mistakes only."""
         self._main = main
@@ -135,7 +138,7 @@ class AgentReader:
         good = True
         for index, file in enumerate(agent.environment_files):
             if file not in self._files:
-                self._files[file] = _variables(file)
+                self._files[file] = self._variables(file)
             found = self._files[file]
             if isinstance(found, BadLineError):
                 good = False
@@ -151,6 +154,12 @@ class AgentReader:
             self.environment_origins[table.name] = kept
         return good
 
+    def _variables(self, file: str) -> dict[str, tuple[str, int]] | BadLineError:
+        try:
+            return read_variables(Path(file), partial(self.owners.setdefault, file))
+        except BadLineError as error:
+            return error
+
     def _bad_environment_file(
         self, table: AgentTable, index: int, file: str, error: BadLineError
     ) -> None:
@@ -159,13 +168,6 @@ class AgentReader:
             self._blame(table.name, table.source, path, f"{file} {error}", "")
         else:
             self._problems.add_file(file, error.line, (*table.path, *path), str(error))
-
-
-def _variables(file: str) -> dict[str, tuple[str, int]] | BadLineError:
-    try:
-        return read_variables(Path(file))
-    except BadLineError as error:
-        return error
 
 
 def _directory_of(raw: Mapping[str, Any], source: Source) -> str:

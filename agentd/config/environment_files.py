@@ -1,10 +1,17 @@
 """Files of KEY=value lines, as `environment_files` names them."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from agentd.config.sources import BadTomlError, UnreadableError, decoded, read_bytes
+from agentd.config.sources import (
+    BadTomlError,
+    Ownership,
+    UnreadableError,
+    decoded,
+    read_bytes,
+)
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -22,8 +29,12 @@ class BadLineError(Exception):
         self.line = line
 
 
-def read_variables(path: Path) -> dict[str, tuple[str, int]]:
+def read_variables(
+    path: Path, note: Callable[[Ownership], object] | None = None
+) -> dict[str, tuple[str, int]]:
     """Return (value, line) by name; of a name given twice the last counts.
+
+    `note` is told who may change what was read.
 
     Blank lines and lines that begin with `#` are left out, `export ` before a name is allowed,
     white space around a value isn't part of it, and one pair of quotes around it is taken off.
@@ -31,7 +42,10 @@ def read_variables(path: Path) -> dict[str, tuple[str, int]]:
     secrets, never stand in its message.
     """
     try:
-        text = decoded(read_bytes(path)[0])
+        content, ownership = read_bytes(path)
+        if note is not None:
+            note(ownership)
+        text = decoded(content)
     except UnreadableError as error:
         raise BadLineError(str(error), None) from error
     except BadTomlError as error:

@@ -29,7 +29,15 @@ from agentd.config.sources import (
     parsed,
     read_bytes,
 )
-from agentd.config.trust import StatusOf, mistrust, ownership_of, uids_of
+from agentd.config.trust import (
+    StatusOf,
+    mistrust,
+    mistrust_above,
+    mistrust_environment,
+    ownership_of,
+    uid_of,
+    uids_of,
+)
 
 _NAMED_TABLES: Final[dict[str, type[Struct]]] = {"breakers": BreakerConfig, "prices": PriceConfig}
 _SECTIONS: Final = (*(option.encode_name for option in options_of(Config)), "defaults")
@@ -77,7 +85,10 @@ class _Reading:
         names = {table.name for table in tables}
         broken = names - agents.keys()
         broken |= self._wrong_dependencies({**reader.partial, **agents}, names, reader)
-        broken |= self._mistrusted(agents)
+        # One that is wrong now may run still, as its config was before.
+        uids = uids_of([*reader.partial.values(), *agents.values()])
+        broken |= self._mistrusted(agents, uids)
+        broken |= self._mistrusted_environments(agents, reader, uids)
         agents = {name: agent for name, agent in agents.items() if name not in broken}
         config = _with_agents(settings, agents)
         loaded = Loaded(
@@ -238,13 +249,13 @@ class _Reading:
         if ownership is not None:
             self._owners.append((path, ownership))
 
-    def _mistrusted(self, agents: dict[str, AgentConfig]) -> set[str]:
+    def _mistrusted(self, agents: dict[str, AgentConfig], uids: frozenset[int]) -> set[str]:
         """Refuse what others can change: the main file, else the agents of such files."""
         if not self._system or not self._files:
             return set()
         if self._main.path.parent.exists():
             self._note_owner(self._main.path.parent)
-        uids, refused = uids_of(agents.values()), set()
+        refused: set[Path] = set()
         for path, seen in self._owners:
             ownership = seen
             if self._status_of is not None:
@@ -254,6 +265,10 @@ class _Reading:
                 message, remedy = found
                 self._problems.add_file(str(path), None, (), message, f"{remedy} {path}")
                 refused.add(path)
+        why = mistrust_above(self._main.path.parent, uids)
+        if why:
+            self._problems.add_file(str(self._main.path), None, (), f"refused: {why}", "move it")
+            refused.add(self._main.path)
         if self._main.path in refused or self._main.path.parent in refused:
             self._main_is_good = False
             return set(agents)
@@ -262,6 +277,23 @@ class _Reading:
             for source in self._sources
             if source.prefix and (source.path in refused or source.path.parent in refused)
         } & agents.keys()  # type: ignore[return-value]
+
+    def _mistrusted_environments(
+        self, agents: dict[str, AgentConfig], reader: AgentReader, uids: frozenset[int]
+    ) -> set[str]:
+        """Refuse agents of which an environment file can be changed, or exchanged, by others."""
+        if not self._system:
+            return set()
+        refused: set[str] = set()
+        for name, agent in agents.items():
+            for index, file in enumerate(agent.environment_files):
+                seen = reader.owners.get(file)
+                why = seen and mistrust_environment(Path(file), seen, uid_of(agent), uids)
+                if why:
+                    path = ("environment_files", index)
+                    reader.blame(name, path, f"{file}: {why}", "keep it where only root may write")
+                    refused.add(name)
+        return refused
 
 
 def _with_agents(settings: Config, agents: dict[str, AgentConfig]) -> Config:

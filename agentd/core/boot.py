@@ -5,7 +5,7 @@ from agentd.config.schema import Config
 from agentd.core import budgets, ends, lifecycle, minutes
 from agentd.core.agent import After, Agent, Presence, Stop
 from agentd.core.effects import Forget, Freeze, KillTree
-from agentd.core.events import Exited, Fate, Started
+from agentd.core.events import Exited, ExitEvidence, Fate, Started
 from agentd.core.exits import End
 from agentd.core.records import Durable, Rolled
 from agentd.core.states import Intent, State, StopReason
@@ -168,6 +168,6 @@ def _book_end(turn: Turn, agent: Agent, fate: Fate) -> None:
         told = fate.evidence or "the host rebooted"
         ends.finish_run(turn, agent, End(StopReason.HOST_REBOOTED, told, failed=False))
         return
-    ended = Exited(agent.name, agent.incarnation, fate.code, fate.signal)
-    agent.ended = ended
+    seen = ExitEvidence(note=fate.evidence)
+    agent.ended = Exited(agent.name, agent.incarnation, fate.code, fate.signal, seen)
     ends.on_tree_empty(turn, agent)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from agentd.daemon import pidfds, procfs
+from agentd.daemon import limits, pidfds, procfs
 from agentd.daemon.pidfds import UNSEEN, Ending, Identity
 from agentd.daemon.sweep import TOKEN_VARIABLE, incarnation_of
 from agentd.store.rows import SpawnRow
@@ -124,24 +124,32 @@ class Stray:
 async def scan(incarnation_ids: Collection[str], socket: str = "") -> list[Stray]:
     """Return every living process that was exec'ed with one of these ids in its environment.
 
-    This finds the child of a daemon that died between its fork and the record of its pid.
+    This finds the child of a daemon that died between its fork and the record of its pid. One
+    that hides all but the mark of its limits is named, too, and never leads.
     With `socket`, those whose environment names that socket of ours come with them, whatever
     their id: the children of a daemon that could not record anything at all.
     """
     census = await procfs.census()
     owners: dict[int, tuple[str, str]] = {}
+    marked: set[int] = set()
+    ids_by_mark = {limits.mark_of(one): one for one in incarnation_ids}
     for stat in census.stats.values():
         environ = {} if stat.dead else procfs.environ(stat.pid) or {}
         owner, agent, named = (environ.get(name, b"").decode(errors="replace") for name in _MARKS)
         if owner and (owner in incarnation_ids or (socket and named == socket)):
             owners[stat.pid] = owner, agent
+        elif not owner and not stat.dead:
+            mark = procfs.rttime_limit(stat.pid)
+            if mark is not None and mark in ids_by_mark:
+                owners[stat.pid] = ids_by_mark[mark], ""
+                marked.add(stat.pid)
     return [
         Stray(
             pid,
             census.stats[pid].start_time,
             owner,
             agent,
-            leads=owners.get(census.stats[pid].ppid, ("", ""))[0] != owner,
+            leads=pid not in marked and owners.get(census.stats[pid].ppid, ("", ""))[0] != owner,
         )
         for pid, (owner, agent) in owners.items()
     ]

@@ -117,7 +117,10 @@ class Answers:
             case "daemon":
                 return {"daemon": self.facts.block(), "counters": self.facts.count()}
             case "breakers":
-                return breakers_document(self.supervisor.breakers, *self.calendar.now())
+                # The last error is in an agent's own words.
+                return self.masks.document(
+                    breakers_document(self.supervisor.breakers, *self.calendar.now())
+                )
         return None
 
     async def _from_disk(self, cmd: str, args: Args, *, viewer: bool) -> Mapping[str, object]:

@@ -75,8 +75,10 @@ class CgroupTree:
 
     async def is_empty(self) -> bool:
         # The kernel's word, not the list's: a list may be unreadable where a thread lives on.
-        populated = counters(self.directory / "cgroup.events").get("populated", 0)
-        return not populated and not self.members_now()
+        events = counters(self.directory / "cgroup.events")
+        if not events and self.directory.exists():
+            return False  # the host was too short of files to read it: what isn't known isn't so
+        return not events.get("populated", 0) and not self.members_now()
 
     async def send(self, number: int) -> None:
         tree.send_to(self.members_now(), number)

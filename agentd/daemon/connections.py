@@ -27,6 +27,12 @@ from agentd.wire.splitter import Splitter
 # What one turn of the loop reads from all agents together, as far as each gets its least.
 READ_BYTES: Final = 256 << 10
 READ_BYTES_MIN: Final = 4 << 10
+# What one turn judges of all peers together, as far as each gets its least: a line costs some
+# 10 to 40 µs, and the shortest ones come a hundred thousand to a read.
+LINES_A_TURN: Final = 1024
+LINES_A_TURN_MIN: Final = 32
+# Whoever said more than that in one turn is not heard for so long: he may fill his own buffer.
+REST_S: Final = 0.02
 # What a drain reads at most, so that a peer that never stops can't hold up the loop.
 DRAIN_READS_MAX: Final = 16
 # A peer that was told why it is closed gets so long to read it.
@@ -40,10 +46,13 @@ class Connection:
     """A peer that was let in. `incarnation` is whose lines its lines are."""
 
     __slots__ = (
+        "_allowance",
+        "_backlog",
         "_begun_at_s",
         "_conversation",
         "_eof",
         "_finishing",
+        "_goes_on",
         "_hall",
         "_held",
         "_open",
@@ -71,6 +80,11 @@ class Connection:
         self._outbox = Outbox(hall.aio, sock, self._written, self._give_up)
         self._open: set[Exchange] = set()
         self._held: Sequence[Decoded] = ()
+        self._backlog: list[bytes] = []
+        """Lines that were read and not looked at yet."""
+        self._allowance: int | None = None
+        """How many lines a drain may still take; None: it is no drain."""
+        self._goes_on: asyncio.TimerHandle | None = None
         self._quiet = True
         self._eof = False
         self._finishing = False
@@ -124,8 +138,7 @@ class Connection:
     def hold(self, lines: Sequence[Decoded], wait_ms: int) -> None:
         """Read nothing more until `lines` have waited for their turn."""
         self._held = lines
-        self._read_no_more()
-        self._hall.aio.call_later(wait_ms / 1000, self._go_on)
+        self._rest(wait_ms / 1000)
 
     def finish(self) -> None:
         """Take nothing more, and close once what was sent has been written."""
@@ -164,11 +177,29 @@ class Connection:
             if not exchange.command.mutates:  # a change is carried out, and its answer kept
                 self._hall.handler.left(exchange)
 
-    def drain(self) -> None:
-        """Take what has arrived by now, as before an incarnation is said to have ended."""
+    def hear_out(self, lines_max: int) -> int:
+        """Have the peer's next words fail on its side, and take what it said before.
+
+        Nothing that was sent is lost then, and the peer says the rest to whoever follows us.
+        Returns as `drain` does.
+        """
+        with contextlib.suppress(OSError):  # it is gone already
+            self._sock.shutdown(socket.SHUT_RD)
+        return self.drain(lines_max)
+
+    def drain(self, lines_max: int) -> int:
+        """Take what has arrived by now, as before an incarnation is said to have ended.
+
+        At most `lines_max` lines; return how many more it could have been.
+        """
+        self._allowance = lines_max
         for _ in range(DRAIN_READS_MAX):
-            if not self._reading or not self._read():
-                return
+            if self._backlog and not self._held and self._allowance:
+                self._take_backlog()
+            elif not self._allowance or not self._reading or not self._read():
+                break
+        left, self._allowance = self._allowance, None
+        return left
 
     # Reading.
 
@@ -200,16 +231,38 @@ class Connection:
         lines = self._splitter.feed(bytes(_buffer[:size]))
         if lines:
             self._quiet = False
-            self._take(decode_lines(lines))
-        if self._splitter.overflow:
-            self._on_overflow()
-        else:
+            self._backlog = lines
+            self._take_backlog()
+        if not self._end_if_overlong():
             self._watch_line(ended=bool(lines))
         return True
 
     def _share_bytes(self) -> int:
         """How much it may say in one turn."""
         return max(READ_BYTES_MIN, READ_BYTES // max(1, len(self._hall.talking)))
+
+    def _share_lines(self) -> int:
+        """How many lines of it may be judged in one turn."""
+        if self._allowance is not None:
+            return self._allowance
+        return max(LINES_A_TURN_MIN, LINES_A_TURN // max(1, len(self._hall.visitors)))
+
+    def _take_backlog(self) -> None:
+        """Have as many lines judged as there is room for; the rest waits, and nothing is read."""
+        share = self._share_lines()
+        lines, self._backlog = self._backlog[:share], self._backlog[share:]
+        if self._allowance is not None:
+            self._allowance -= len(lines)
+        self._take(decode_lines(lines))
+        if self._backlog and not self._held:
+            self._rest(REST_S)
+
+    def _rest(self, for_s: float) -> None:
+        """Read nothing more for a while."""
+        self._read_no_more()
+        if self._goes_on is not None:
+            self._goes_on.cancel()
+        self._goes_on = self._hall.aio.call_later(for_s, self._go_on)
 
     def _take(self, lines: Sequence[Decoded], *, paid: bool = False) -> None:
         """Have lines judged. An error of ours costs these lines, and not the connection."""
@@ -221,14 +274,23 @@ class Connection:
             log.error("connection.fault", who=who, error=traceback.format_exc(limit=-3))
 
     def _go_on(self) -> None:
+        self._goes_on = None
         held, self._held = self._held, ()
-        if not self.finishing:
-            self._read_on()
+        if self.finishing:
+            return
+        self._read_on()
+        if held:
             self._take(held, paid=True)
-            self._end_if_done()
+        if self._backlog and not self._held:
+            self._take_backlog()
+        self._end_if_overlong()
+        self._end_if_done()
 
-    def _on_overflow(self) -> None:
-        if not self.finishing:
+    def _end_if_overlong(self) -> bool:
+        """Close a peer whose line is too long, once what it said before has been heard."""
+        if not self._splitter.overflow:
+            return False
+        if not self.finishing and not self._held and not self._backlog:
             self._hall.counters.lines_overlong += 1
             told = "a line is longer than 64 KiB (a checkpoint: 1 MiB)"
             self.send(replies.failed(None, "bad_request", told))
@@ -236,6 +298,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 self._sock.recv_into(_buffer)
             self.finish()
+        return True
 
     def _on_eof(self) -> None:
         """The peer says no more: what is open is answered, then it is over."""
@@ -248,7 +311,8 @@ class Connection:
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._eof and not self._held and all(each.answered for each in self._open):
+        waits = self._held or self._backlog
+        if self._eof and not waits and all(each.answered for each in self._open):
             self.finish()
 
     def _written(self) -> None:

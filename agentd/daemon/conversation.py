@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from agentd.core.lines import Call, CheckpointPut, Heartbeat, Line, Question
+from agentd.daemon.clock import wall_ms
 from agentd.daemon.exchange import Exchange
 from agentd.daemon.followers import FOLLOWERS_MAX
 from agentd.daemon.log import log
@@ -20,7 +21,7 @@ from agentd.daemon.refusals import Refusal
 from agentd.daemon.registry import Incarnation
 from agentd.daemon.replays import Verdict
 from agentd.wire import replies
-from agentd.wire.commands import Command, decode_command
+from agentd.wire.commands import Command, NamedCommand, named_command
 from agentd.wire.limits import LineId
 from agentd.wire.lines import AgentLine, BadLine, CommandLine, Decoded
 
@@ -33,6 +34,9 @@ WHO_HINT: Final = "agentd puts AGENTD_TOKEN into the environment of what it star
 STRANGER: Final = "you may not use agentd here"
 # Answers that one connection may wait for; nobody honest waits for so many.
 WAITING_MAX: Final = 256
+
+# Clocks that nobody sets drift apart by some seconds a day; what is further off is worth a count.
+SKEW_MS_MAX: Final = 60_000
 
 ENDED: Final = "this incarnation has ended; its lines don't count any more"
 
@@ -140,6 +144,7 @@ class Conversation:
             self._ask(said.line, said.id)
             return 0
         self._batch.append(said.line)
+        self._hall.counters.lines_skewed += is_skewed(said.line)
         if said.id is not None:
             self._replies.append(replies.ok(said.id))
         return 0
@@ -273,7 +278,11 @@ class Conversation:
         """Carry out a command, or say why not. What was said before it is delivered first."""
         self._deliver()
         try:
-            self._carry_out(decode_command(line.raw))
+            named = named_command(line.raw, line.id)
+            self._check_may(named)
+            command = named.checked()
+            self._check_room(command)
+            self._carry_out(command)
         except BadLine as bad:
             self._count_refused(bad)
             # A stranger learns nothing of what is there and what isn't.
@@ -282,29 +291,30 @@ class Conversation:
         self._let_go_of_stranger()
         return 0
 
-    def _check_may(self, command: Command, now_ms: int) -> None:
-        """Raise `BadLine` for a command that this peer may not send, or not now."""
-        connection, hall = self._connection, self._hall
-        peer = connection.peer
-        if RANK[peer.role] < RANK[Role(command.needs)]:
+    def _check_may(self, named: NamedCommand) -> None:
+        """Raise `BadLine` for a command that this peer may not send, whatever is in it."""
+        peer = self._connection.peer
+        if RANK[peer.role] < RANK[Role(named.needs)]:
             if peer.role is Role.AGENT:
-                self._tell_refusal("command", f"an agent may not {command.cmd}")
-            what = "read traces" if command.traces else command.cmd
-            raise BadLine("forbidden", f"role {peer.role} may not {what}", command.id)
-        if command.follow and hall.visitors.followers >= FOLLOWERS_MAX:
-            raise BadLine("too_busy", f"{FOLLOWERS_MAX} followers are the most", command.id)
-        if connection.waiting >= WAITING_MAX:
-            raise BadLine("too_busy", f"{WAITING_MAX} commands wait on this connection", command.id)
+                self._tell_refusal("command", f"an agent may not {named.cmd}")
+            what = "read traces" if named.traces else named.cmd
+            raise BadLine("forbidden", f"role {peer.role} may not {what}", named.id)
         if peer.role is not Role.AGENT:
-            bucket = hall.visitors.command_bucket(peer.uid)
-            if not bucket.allowed(now_ms):
-                raise BadLine("too_busy", "more than 50 commands a second", command.id)
+            bucket = self._hall.visitors.command_bucket(peer.uid)
+            if not bucket.allowed(self._hall.now_ms()):
+                raise BadLine("too_busy", "more than 50 commands a second", named.id)
             bucket.take()
+
+    def _check_room(self, command: Command) -> None:
+        """Raise `BadLine` for a command that there is no room for now."""
+        if command.follow and self._hall.visitors.followers >= FOLLOWERS_MAX:
+            raise BadLine("too_busy", f"{FOLLOWERS_MAX} followers are the most", command.id)
+        if self._connection.waiting >= WAITING_MAX:
+            raise BadLine("too_busy", f"{WAITING_MAX} commands wait on this connection", command.id)
 
     def _carry_out(self, command: Command) -> None:
         connection, hall = self._connection, self._hall
         peer, now_ms = connection.peer, hall.now_ms()
-        self._check_may(command, now_ms)
         if command.mutates:
             verdict = hall.replays.begin(peer.uid, command, connection.send, now_ms)
             if verdict is Verdict.CONFLICT:
@@ -351,3 +361,10 @@ def hint_of(code: str) -> str:
     if code == "unknown_command":
         return "agentctl --help lists what this version has"
     return "try again in a moment" if code == "too_busy" else ""
+
+
+def is_skewed(line: Line) -> bool:
+    """Whether a heartbeat tells a time that our clock is far from."""
+    if not isinstance(line, Heartbeat) or line.sent_at_s is None:
+        return False
+    return abs(line.sent_at_s * 1000 - wall_ms()) > SKEW_MS_MAX

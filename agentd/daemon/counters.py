@@ -29,6 +29,8 @@ class Counters:
     lines_dropped: int = 0
     """Over the agent's rate; their tokens and cost were counted."""
     lines_delayed: int = 0
+    lines_skewed: int = 0
+    """Heartbeats whose `ts` is minutes away from our clock; only receipt counts, so it is noted."""
     lines_dead: int = 0
     """From incarnations that have ended."""
     lines_refused: int = 0

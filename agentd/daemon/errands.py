@@ -38,6 +38,20 @@ class Parent(Protocol):
     def helper_ended(self, pid: int) -> None: ...
 
 
+class Command(Protocol):
+    """What is run, and how long it may take."""
+
+    @property
+    def timeout_ms(self) -> int: ...
+
+    @property
+    def answers(self) -> bool:
+        """Whether what it prints on stdout is an answer, and not mixed with stderr."""
+
+    def fork(self, stdout: int, stderr: int) -> int:
+        """Start it and return its pid; raises OSError, SpawnError and ValueError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a command ended: its wait status in words, and the last it said."""
@@ -98,7 +112,7 @@ class Errands:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def carry_out(self, errand: "Errand") -> Ended:
+    async def carry_out(self, errand: Command) -> Ended:
         """Run a command to its end; one that could not be started has ended too.
 
         What is told of it has no secrets in it; its answer is as it was given.
@@ -115,7 +129,7 @@ class Errands:
         except Exception as error:  # noqa: BLE001 - whoever asked waits for an answer
             return Ended(ok=False, told=self.masks.text(str(error) or type(error).__name__))
 
-    async def _attend(self, errand: "Errand", answer: "_Said", said: "_Said") -> Ended:
+    async def _attend(self, errand: Command, answer: "_Said", said: "_Said") -> Ended:
         child = errand.fork(answer.writer, said.writer)
         for pipe in (answer, said):
             pipe.close_writer()

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "AGENTD_HANDOVER"
@@ -50,8 +49,3 @@ class Handover:
         environ[VARIABLE] = json.dumps({**asdict(self), "pid": os.getpid()})
         argv = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, argv, environ)  # noqa: S606 - our own interpreter, our own words
-
-
-def image_exists() -> bool:
-    """Tell whether there is an interpreter to become; an upgrade may be half done."""
-    return Path(sys.executable).exists()

@@ -23,7 +23,7 @@ from agentd.daemon.assembly import Assembly
 from agentd.daemon.cgroups import CgroupForest
 from agentd.daemon.civilclock import CivilClock
 from agentd.daemon.clock import boottime_ms, wall_ms
-from agentd.daemon.handover import Handover, image_exists
+from agentd.daemon.handover import Handover
 from agentd.daemon.log import log
 from agentd.daemon.offload import TooBusy
 from agentd.daemon.pricebook import LOOK_EVERY_TICKS, LOOK_FIRST_TICK, PriceBook
@@ -31,6 +31,7 @@ from agentd.daemon.recovery import Recorded, Recovery
 from agentd.daemon.registry import Incarnation
 from agentd.daemon.reload import InvalidConfig
 from agentd.daemon.requests import Asked
+from agentd.daemon.startcheck import CannotStart, check_installed
 from agentd.daemon.watch import ConfigWatch, watched
 from agentd.store.retention import Bounds
 from agentd.wire.prices import FILE_NAME as PRICES
@@ -61,6 +62,8 @@ class Life:
         self._baselines: dict[str, Baseline] = {}
         """What the work of recorded agents usually costs, until they are told of it."""
         self._stopping = False
+        self.is_up = False
+        """Ready, and said so."""
         self.wants_reexec = False
         parts.reloader.apply = self._apply
         parts.deeds["reload"] = self._asked_reload
@@ -84,6 +87,7 @@ class Life:
         parts.loop.start()
         self._watch_files(parts.reloader.loaded)
         manager.ready()
+        self.is_up = True
         log.info(
             "daemon.ready",
             agents=len(config.agents),
@@ -284,8 +288,15 @@ class Life:
         self._shut_down(asked.who)
         return {"stopping": True}
 
-    async def _asked_reexec(self, asked: Asked) -> Mapping[str, object]:
+    async def _check_reexec(self) -> None:
+        """Raise what `Reloader.check` does, or `CannotStart`, where we would be gone by it."""
         await self._parts.reloader.check()
+        await check_installed(self._parts.errands)
+        if self._stopping:
+            raise CannotStart("agentd is stopping")
+
+    async def _asked_reexec(self, asked: Asked) -> Mapping[str, object]:
+        await self._check_reexec()
         # The answer first: the connection doesn't outlive the exec.
         self._parts.aio.call_soon(self._reexec, asked.who)
         return {"reexec": True}
@@ -295,8 +306,8 @@ class Life:
 
         async def work() -> None:
             try:
-                await self._parts.reloader.check()
-            except (InvalidConfig, TooBusy, OSError) as error:
+                await self._check_reexec()
+            except (InvalidConfig, CannotStart, TooBusy, OSError) as error:
                 log.error("daemon.reexec", asked_by=who, why=f"it would not start again: {error}")
             else:
                 self._reexec(who)
@@ -304,12 +315,11 @@ class Life:
         self._keep(self._parts.aio.create_task(work()))
 
     def _reexec(self, who: str) -> None:
-        if not image_exists():
-            log.error("daemon.reexec", asked_by=who, why="the interpreter is gone")
-        elif not self._stopping:
+        if not self._stopping:
             log.info("daemon.reexec", asked_by=who)
             self.wants_reexec = True
-            self._parts.loop.end()
+            self._parts.server.hear_out()
+            self._parts.loop.end_when_empty()
 
     def _apply(self, loaded: Loaded, plan: Plan) -> Mapping[str, Fate]:
         """Take over what a new config means for the shell."""
@@ -354,7 +364,7 @@ class Life:
         if self._watch is not None:
             self._watch.stop()
         parts.server.stop()
-        parts.requests.close()
+        parts.requests.close(answer=not self.wants_reexec)
         parts.alerts.close()
         parts.judges.close()
         parts.diagnoses.close()

@@ -5,9 +5,11 @@ process, and a daemon without the capability), the gate's shell does it.
 """
 
 import errno
+import hashlib
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from agentd.daemon import host as hosts
@@ -29,6 +31,11 @@ _ULIMIT: Final[Mapping[int, tuple[str, int]]] = {
     resource.RLIMIT_STACK: ("s", 1024),
     resource.RLIMIT_AS: ("v", 1024),
 }
+
+# A limit that bounds nothing (36,000 years of a real-time thread), and nobody loses by accident.
+_MARKED: Final = resource.RLIMIT_RTTIME
+_MARK_MIN: Final = 1 << 60
+_MARK_BYTES: Final = 7
 
 
 def wanted(configured: Mapping[str, int], inherited: hosts.Limits) -> dict[int, tuple[int, int]]:
@@ -54,6 +61,24 @@ def set_from_outside(pid: int, limits: Mapping[int, tuple[int, int]]) -> None:
             hint = f"the daemon's own hard limit is {hard}"
             number = getattr(error, "errno", None) or errno.EPERM
             raise SpawnError(number, f"limits.{name_of(which)} = {pair[1]}", hint) from None
+
+
+def mark_of(incarnation_id: str) -> int:
+    """Return the number by which the processes of an incarnation are known, in microseconds."""
+    digest = hashlib.blake2b(incarnation_id.encode(), digest_size=_MARK_BYTES).digest()
+    return _MARK_MIN + int.from_bytes(digest, "big")
+
+
+def mark(pid: int, incarnation_id: str) -> None:
+    """Mark `pid` and all that will descend from it.
+
+    Unlike an environment, a session or open files, a limit outlives `env -i`, `setsid` and every
+    exec. A process that has such a limit of its own keeps that one, and the other signs must do.
+    """
+    value = mark_of(incarnation_id)
+    with suppress(PermissionError, ProcessLookupError):
+        if resource.prlimit(pid, _MARKED) == (resource.RLIM_INFINITY, resource.RLIM_INFINITY):
+            resource.prlimit(pid, _MARKED, (value, value))
 
 
 def shell_lines(limits: Mapping[int, tuple[int, int]]) -> list[str]:

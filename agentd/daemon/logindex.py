@@ -14,6 +14,8 @@ from typing import Final
 _ENTRY: Final = struct.Struct("<qq")
 ENTRIES_MAX: Final = 65_536
 STEP_MS: Final = 1_000
+# No output gets this far (4 petabytes): an entry that says so is damaged.
+_END_MAX: Final = 1 << 52
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -74,7 +76,9 @@ class LogIndex:
             with os.fdopen(fd, "rb") as file:
                 blob = file.read((self._entries_max + 1) * _ENTRY.size)
         whole = len(blob) - len(blob) % _ENTRY.size
-        yield from _ENTRY.iter_unpack(blob[:whole])
+        for noted_ms, end in _ENTRY.iter_unpack(blob[:whole]):
+            if 0 <= end <= _END_MAX:
+                yield noted_ms, end
 
     def _thin(self, start: int) -> None:
         """Drop what was trimmed, then every other entry of the older half."""

@@ -170,6 +170,8 @@ class Logs:
             except OSError as error:
                 if agent in self._files:
                     self._tell_failed(agent, file, error)
+            except Exception as error:  # noqa: BLE001 - a bug costs one log, not the thread
+                self._tell_failed(agent, file, error)
         self._mind_disk(files)
         spent_s = time.monotonic() - started_s
         return max(LOOK_S_MIN, wait_s - spent_s)
@@ -231,9 +233,9 @@ class Logs:
         kind: Literal["copied", "trimmed"] = "copied" if trimmed.note else "trimmed"
         self._tell(LogNote(kind, agent, message, trimmed.dropped_bytes))
 
-    def _tell_failed(self, agent: str, file: LogFile | None, error: OSError) -> None:
+    def _tell_failed(self, agent: str, file: LogFile | None, error: Exception) -> None:
         """Say it once, until it works or fails differently."""
-        why = error.strerror or str(error)
+        why = (error.strerror if isinstance(error, OSError) else None) or repr(error)
         if self._failed.get(agent) != why:
             self._failed[agent] = why
             name = file.name if file is not None else str(self.directory)

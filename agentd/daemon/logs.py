@@ -28,6 +28,9 @@ COPY_BYTES_MAX: Final = 4 << 20
 _CALM_BYTES: Final = 1 << 20
 _APPARENT_MAX: Final = 16
 _LOCK_S: Final = 0.05
+# Positions cross the wire as integers of JSON. No output comes near (9 petabytes); an agent that
+# stretches its own log does, and more than once would be beyond what any file can note.
+POSITION_MAX: Final = 1 << 53
 _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND: Final = os.O_APPEND | _SAFE
 
@@ -191,6 +194,7 @@ class LogFile:
         self._size = found.st_size
         self._hole = min(data_start(fd), self._size)
         self._base = self._recovered_base()
+        self._look()
 
     def _recovered_base(self) -> int:
         """Return the base, an unfinished collapse taken into account."""
@@ -248,6 +252,14 @@ class LogFile:
             self._base += self._size
             self._hole, self._record_stale = 0, True
         self._size = size
+        if self._base + size > POSITION_MAX and not self._reads_only:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Empty a log that is longer than any output can be; positions start at 0 again."""
+        os.ftruncate(self.fd, 0)
+        self._base = self._size = self._hole = 0
+        self._record_stale = True
 
     def _drop_head(self, keep_bytes: int) -> Trimmed:
         with self._lock:

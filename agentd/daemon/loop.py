@@ -69,6 +69,7 @@ class Loop:
         self._inbox: deque[Event] = deque()
         self._scheduled = False
         self._draining = False
+        self._ends_when_empty = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_ms: int | None = None
         self._tick: asyncio.TimerHandle | None = None
@@ -112,6 +113,11 @@ class Loop:
             effects = [Journal(record)]
         self.performer.perform(Ticked(), effects)
 
+    def end_when_empty(self) -> None:
+        """End once everything that was posted by now is handled."""
+        self._ends_when_empty = True
+        self._schedule()
+
     def end(self) -> None:
         """Stop ticking and let whoever awaits `ended` go on; later events are not handled."""
         for handle in (self._timer, self._tick):
@@ -140,6 +146,9 @@ class Loop:
             self._draining = False
         if self._inbox:
             self._schedule()
+        elif self._ends_when_empty:
+            self.end()
+            return
         self._arm()
 
     def _handle(self, event: Event) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Final
 from agentd import __version__
 from agentd.config.load import load
 from agentd.config.loaded import Loaded
-from agentd.config.places import User, config_place, places
+from agentd.config.places import Places, User, config_place, places
 from agentd.daemon import host as hosts
+from agentd.daemon import startcheck
 from agentd.daemon.assembly import Assembly, Givens
 from agentd.daemon.gathering import GatheringSelector
 from agentd.daemon.handover import Handover
@@ -63,10 +65,14 @@ class EarlySignals:
 
 def run(config: Path | None, socket: Path | None) -> int:
     """Run the daemon in the foreground until it is told to end; return the exit code."""
+    if startcheck.is_asked():
+        return _check_start(config, socket)
     early = EarlySignals()
     handover = Handover.take()
     private = hosts.take_private_environment()
     manager, kept = Systemd(private), dict(pick_up_fds(private))
+    if handover is not None:
+        manager.fall_silent()  # once more: the image before us may not have known how to
     host = hosts.settle()
     hosts.renounce_privileges()
     # While a thread of ours computes, each system call of the loop waits this long for its turn.
@@ -74,14 +80,11 @@ def run(config: Path | None, socket: Path | None) -> int:
     if handover is not None:
         host = replace(host, agent_limits=handover.agent_limits)
     os.umask(0o027)  # logs are for their group, too; what is nobody else's says so itself
-    user = User(os.environ, os.geteuid(), Path.home())
-    file, required = config_place(user, str(config) if config is not None else None)
-    read = partial(load, file.absolute(), required=required, system=user.is_root)
-    loaded = read()
+    read, loaded, where = _read_config(config, socket)
     if not _is_fit(loaded):
         return FAILED
+    log.info("daemon.starting", version=__version__, agents=len(loaded.config.agents))
     log.level = loaded.config.daemon.log_level
-    where = places(user, file.absolute(), loaded.config.daemon, str(socket) if socket else None)
     try:
         check_directory(where.state_dir)
         lock = StateLock.take(where.state_dir, handover.state_lock_fd if handover else None)
@@ -115,6 +118,8 @@ async def _live(givens: Givens, early: EarlySignals, talking: set[int]) -> Life:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         for number in _SIGNALS:
             aio.remove_signal_handler(number)
+        if life.is_up:
+            givens.manager.fall_silent()
         life.close()
     if not life.wants_reexec:
         life.leave()
@@ -122,12 +127,36 @@ async def _live(givens: Givens, early: EarlySignals, talking: set[int]) -> Life:
     return life
 
 
+def _check_start(config: Path | None, socket: Path | None) -> int:
+    """Say on stderr what would keep this version from starting here; change nothing."""
+    _, loaded, where = _read_config(config, socket)
+    try:
+        if not _is_fit(loaded):
+            return FAILED
+        startcheck.check_store(where.state_dir)
+    except (NewerSchema, startcheck.CannotStart) as error:
+        _complain(f"agentd: {error}")
+        return FAILED
+    return DONE
+
+
+def _read_config(
+    config: Path | None, socket: Path | None
+) -> tuple[Callable[[], Loaded], Loaded, Places]:
+    """Return what reads all files again, what they say now, and where everything lives."""
+    user = User(os.environ, os.geteuid(), Path.home())
+    file, required = config_place(user, str(config) if config is not None else None)
+    read = partial(load, file.absolute(), required=required, system=user.is_root)
+    loaded = read()
+    asked = str(socket) if socket else None
+    return read, loaded, places(user, file.absolute(), loaded.config.daemon, asked)
+
+
 def _is_fit(loaded: Loaded) -> bool:
     """Tell every finding; False where the main file itself is wrong."""
     for finding in loaded.findings():
         _complain(finding.text())
     if loaded.is_usable:
-        log.info("daemon.starting", version=__version__, agents=len(loaded.config.agents))
         return True
     _complain("agentd: not started: the configuration above has to be put right first")
     return False

@@ -3,6 +3,7 @@
 A file that isn't there (no cgroup, a controller that is off, a kernel without PSI) is left out.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,9 @@ from agentd.daemon.cgroups import counters
 _RESOURCES: Final = ("cpu", "memory", "io")
 _HOST: Final = Path("/proc/pressure")
 _FIGURES: Final[tuple[str, ...]] = ("avg10", "avg60", "total")
+# A healthy agent waits for memory for less than one part in a hundred of its time; one that
+# memory.high holds back, or whose pages are taken as fast as it uses them, for most of it.
+MEMORY_PERCENT: Final = 20.0
 _THROTTLING: Final = ("nr_periods", "nr_throttled", "throttled_usec")
 
 
@@ -28,6 +32,19 @@ def pressure_of(cgroup: Path | None) -> dict[str, object]:
             found[f"host_{resource}"] = stalls
     throttled = throttling_of(cgroup)
     return {**found, "throttling": throttled} if throttled else found
+
+
+def memory_words(pressure: Mapping[str, object]) -> str:
+    """Say that memory is why an agent is late, if it waits for it that much; else nothing.
+
+    Of its own group alone: what the whole host waits for isn't about this agent.
+    """
+    memory = pressure.get("memory")
+    some = memory.get("some") if isinstance(memory, Mapping) else None
+    waited = some.get("avg10", 0.0) if isinstance(some, Mapping) else 0.0
+    if waited < MEMORY_PERCENT:
+        return ""
+    return f"waits for memory {waited:.0f} % of the time"
 
 
 def throttling_of(cgroup: Path | None) -> dict[str, int]:

@@ -5,8 +5,12 @@ Numbers are as the kernel has them: ticks are `TICKS_PER_S`, pages are `PAGE_BYT
 """
 
 import asyncio
+import errno
+import heapq
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,6 +22,13 @@ PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 SLICE: Final = 1_000
 
 _READ_BYTES_MAX: Final = 1 << 20
+_SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_SPARE: Final[list[int]] = []
+"""One descriptor that is kept for the moment in which there is no other."""
+_SPARE_LOCK: Final = threading.Lock()
+# Each pass but the first takes well under a millisecond; a second is enough as a rule.
+CENSUS_PASSES_MAX: Final = 8
+_RTTIME_LINE: Final = b"Max realtime timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +76,22 @@ class Census:
 
 
 def read(path: str) -> bytes | None:
-    """Return up to 1 MiB of a file, or None: gone, or not for us."""
+    """Return up to 1 MiB of a file, or None: gone, or not for us.
+
+    Whoever is told None takes the process for gone. So a daemon that has no descriptor left
+    reads by the one that is kept for this.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
+    except OSError as error:
+        return _read_by_spare(path) if error.errno in _SHORTAGES else None
+    if not _SPARE:
+        _keep_spare()
+    return _content(fd)
+
+
+def _content(fd: int) -> bytes | None:
+    """Read it all, and close it."""
     try:
         chunks = []
         size = 0
@@ -81,6 +103,30 @@ def read(path: str) -> bytes | None:
         return None
     finally:
         os.close(fd)
+
+
+def _read_by_spare(path: str) -> bytes | None:
+    """Read as `read` does, with the kept descriptor given up for so long."""
+    with _SPARE_LOCK:
+        if _SPARE:
+            os.close(_SPARE.pop())
+        try:
+            return _content(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            return None
+        finally:
+            _open_spare()
+
+
+def _keep_spare() -> None:
+    with _SPARE_LOCK:
+        if not _SPARE:
+            _open_spare()
+
+
+def _open_spare() -> None:
+    with suppress(OSError):  # another thread was faster; the next that reads something tries again
+        _SPARE.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
 def parse_stat(raw: bytes) -> Stat:
@@ -117,15 +163,32 @@ def pids() -> Iterator[int]:
 
 
 async def census() -> Census:
-    """Look at every process, letting the event loop go on in between."""
+    """Look at every process, letting the event loop go on in between.
+
+    Who forks after the pids were listed and ends before it is read hides its child. So those
+    born meanwhile are listed and read, too, until none of them has ended: nobody is hidden then.
+    """
     taken = Census()
-    for count, pid in enumerate(list(pids()), 1):
-        stat = stat_of(pid)
-        if stat is not None:
-            taken.add(stat)
-        if count % SLICE == 0:
-            await asyncio.sleep(0)
+    listed: set[int] = set()
+    for _ in range(CENSUS_PASSES_MAX):
+        fresh = [pid for pid in pids() if pid not in listed]
+        listed.update(fresh)
+        overtaken = False
+        for count, pid in enumerate(fresh, 1):
+            stat = stat_of(pid)
+            overtaken |= stat is None or stat.dead
+            if stat is not None:
+                taken.add(stat)
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+        if not overtaken:
+            break
     return taken
+
+
+def newest(count: int) -> list[int]:
+    """Return the highest pids, the latest born first as a rule."""
+    return heapq.nlargest(count, pids())
 
 
 def census_now() -> Census:
@@ -169,6 +232,15 @@ def environ(pid: int) -> dict[bytes, bytes] | None:
         return None
     pairs = (entry.partition(b"=") for entry in raw.split(b"\0") if entry)
     return {name: value for name, _, value in pairs}
+
+
+def rttime_limit(pid: int) -> int | None:
+    """Return the hard limit of real-time CPU in microseconds; None: it has none, or is gone."""
+    for line in (read(f"/proc/{pid}/limits") or b"").splitlines():
+        if line.startswith(_RTTIME_LINE):
+            hard = line.split()[-2]
+            return int(hard) if hard.isdigit() else None
+    return None
 
 
 def cgroup_of(pid: int) -> str | None:

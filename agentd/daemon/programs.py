@@ -23,9 +23,8 @@ _MACHINE: Final = slice(18, 20)
 # A 64-bit x86 kernel runs 32-bit programs, an aarch64 one often does.
 _RUNS_TOO: Final[Mapping[bytes, bytes]] = {b"\x3e\0": b"\x03\0", b"\xb7\0": b"\x28\0"}
 
-_SHORTAGES: Final = frozenset(
-    (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
-)
+# What the host is short of when it answers so; it is over sooner or later, and nobody's failure.
+SHORTAGES: Final = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC))
 
 
 class SpawnError(Exception):
@@ -44,7 +43,7 @@ class SpawnError(Exception):
     @property
     def shortage(self) -> bool:
         """Whether the host is short of something, which is not the agent's failure."""
-        return self._host_at_fault or self.number in _SHORTAGES
+        return self._host_at_fault or self.number in SHORTAGES
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from agentd.daemon.loggrep import GrepRefused
 from agentd.daemon.offload import TooBusy
 from agentd.daemon.reload import InvalidConfig
 from agentd.daemon.replays import digest_of
+from agentd.daemon.startcheck import CannotStart
 from agentd.store.rows import RequestRow
 from agentd.wire import replies
 from agentd.wire.commands import Command
@@ -155,9 +156,13 @@ class Requests:
             wall_ms=wall_ms(),
         )
 
-    def close(self) -> None:
-        """Tell everybody who still waits that there will be no answer."""
-        for asked in self._open.values():
+    def close(self, *, answer: bool) -> None:
+        """Tell everybody who still waits that there will be no answer.
+
+        Without `answer` nobody is told: whoever loses the connection asks the image that
+        follows, under the same id.
+        """
+        for asked in self._open.values() if answer else ():
             asked.refuse("conflict", "agentd is going away", "try again")
         self._open.clear()
         for task in self._tasks:
@@ -202,6 +207,8 @@ class Requests:
             asked.refuse("bad_request", str(error))
         except InvalidConfig as error:
             asked.refuse("invalid_config", str(error), "agentd check")
+        except CannotStart as error:
+            asked.refuse("conflict", str(error), "nothing was changed; agentd goes on as it is")
         except (TooBusy, TooMany) as error:
             asked.refuse("too_busy", str(error), "try again")
         except sqlite3.Error as error:

@@ -10,7 +10,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from agentd.core.effects import Freeze, Signal, Thaw
 from agentd.core.events import (
@@ -23,13 +24,20 @@ from agentd.core.events import (
     TreeEmpty,
 )
 from agentd.daemon import pidfds, procfs, tree
+from agentd.daemon.log import log
 from agentd.daemon.oom import KernelLog
 from agentd.daemon.pidfds import UNSEEN, Ending, Identity
+from agentd.daemon.programs import SHORTAGES
+
+Result = TypeVar("Result")
 
 # Something that has had SIGKILL for so long is stuck; people are told.
 STUCK_S: Final = 2.0
 _KILL_PAUSE_S: Final = 0.002
 _KILL_PAUSE_S_MAX: Final = 1.0
+# Until the next try of what the host was too short of files or memory for.
+_SHORTAGE_PAUSE_S: Final = 0.05
+_SHORTAGE_PAUSE_S_MAX: Final = 1.0
 # A look without cause while survivors are waited for, should a notice get lost.
 _LOOK_S: Final = 1.0
 # How long a parent of the dead (pid 1) may take to reap, where its zombie isn't ours to read.
@@ -143,7 +151,7 @@ class Run:
         number = signal.Signals[effect.signal]
         follow = number not in _NEVER_FOLLOWED_BY_CONT
         if effect.tree:
-            self._do(self._signal_tree(number, follow=follow))
+            self._do(self._insist(partial(self._signal_tree, number, follow=follow)))
         elif self.stage not in (Stage.TELLING, Stage.ENDED, Stage.OVER):
             pidfds.send(self.pidfd, number)
             stat = procfs.stat_of(self.pid)
@@ -165,7 +173,7 @@ class Run:
 
     def thaw(self, effect: Thaw) -> None:  # noqa: ARG002 - like the other effects
         self._calm()
-        self._do(self.tree.thaw())
+        self._do(self._insist(self.tree.thaw))
 
     def _calm(self) -> None:
         """Give up an attempt to freeze that is still under way."""
@@ -178,6 +186,19 @@ class Run:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    async def _insist(self, deed: Callable[[], Coroutine[None, None, Result]]) -> Result:
+        """Do it, however often it takes until the host has the files and the memory for it."""
+        pause_s = _SHORTAGE_PAUSE_S
+        while True:
+            try:
+                return await deed()
+            except OSError as error:
+                if error.errno not in SHORTAGES:
+                    raise
+                log.error("host.short", agent=self.agent, error=error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _SHORTAGE_PAUSE_S_MAX)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         """Hand an exception to the loop's handler: a bug of ours must not end in silence."""
@@ -207,7 +228,10 @@ class Run:
         stuck_at = self.loop.time() + STUCK_S
         told = False
         while not self._gone.is_set():
-            await self.tree.kill()
+            try:
+                await self.tree.kill()
+            except OSError as error:  # the next round may find the host less short of files
+                log.error("kill.failed", agent=self.agent, error=error)
             if self.stage not in (Stage.TELLING, Stage.ENDED, Stage.OVER):
                 pidfds.send(self.pidfd, signal.SIGKILL)
             try:
@@ -250,7 +274,7 @@ class Run:
         return ending
 
     async def _tell_end(self, ending: Ending) -> None:
-        survivors = await self.tree.members()
+        survivors = await self._insist(self.tree.members)
         counted = self.tree.oom_kills()
         rose = (counted or 0) - self._oom_seen
         source = ""

@@ -15,6 +15,9 @@ from typing import Final
 FIRST_FD: Final = 3
 FDS_MAX: Final = 4096
 STATUS_MAX: Final = 500
+# So long may a re-exec or an end take with no turn of a loop in between: a start took half a
+# minute in an emulated guest, and the check of a large store takes as long on a slow disk.
+QUIET_MS: Final = 300_000
 
 _OURS: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _LISTEN: Final = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
@@ -39,10 +42,27 @@ class Systemd:
             self.watchdog_ms = int(usec) // 1000
         self.failures = 0
         """Messages that were not taken."""
+        self._is_quiet = False
 
     def ready(self, status: str = "") -> bool:
-        """We are up, or a reload is over."""
-        return self.send("READY=1", *([_status(status)] if status else []))
+        """We are up, or a reload is over; after `fall_silent` we are watched as before."""
+        more = [_status(status)] if status else []
+        if self._is_quiet and self.watchdog_ms is not None:
+            more += ["WATCHDOG=1", f"WATCHDOG_USEC={self.watchdog_ms * 1000}"]
+        self._is_quiet = False
+        return self.send("READY=1", *more)
+
+    def fall_silent(self) -> bool:
+        """Have a longer silence borne: no loop turns until the end, or until the next `ready`.
+
+        Without it a slow re-exec is killed by the watchdog half way. systemd forgets it when it
+        starts us anew. Not before the first `ready` of a start: the watch would begin there.
+        """
+        if self.watchdog_ms is None:
+            return False
+        self._is_quiet = True
+        patience_ms = max(QUIET_MS, self.watchdog_ms)
+        return self.send("WATCHDOG=1", f"WATCHDOG_USEC={patience_ms * 1000}")
 
     def status(self, text: str) -> bool:
         """Say in one line how things are."""
@@ -75,12 +95,12 @@ class Systemd:
             return False
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        with socket.socket(socket.AF_UNIX, kind) as sock:
-            try:
+        try:  # without a descriptor left there is no socket; that is nobody's fault who tells us
+            with socket.socket(socket.AF_UNIX, kind) as sock:
                 sock.sendmsg(["\n".join(assignments).encode()], rights, 0, self._address)
-            except OSError:
-                self.failures += 1
-                return False
+        except OSError:
+            self.failures += 1
+            return False
         return True
 
 

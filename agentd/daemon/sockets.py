@@ -27,6 +27,8 @@ from agentd.wire import replies
 # at can only be known by a token.
 ACCEPTS_A_TURN: Final = BACKLOG
 PAUSE_S: Final = 1.0
+# Lines that are heard of an incarnation when it ends: 40 seconds of all that it may say.
+LAST_LINES_MAX: Final = 8192
 _SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -63,6 +65,16 @@ class SocketServer:
             self.hall.aio.remove_reader(self.listener.sock.fileno())
             self._accepting = False
 
+    def hear_out(self) -> None:
+        """Let nobody in any more, and take what everybody has said until now.
+
+        Whoever knocks meanwhile waits for the next image, which gets the same socket.
+        """
+        self.stop()
+        left = LAST_LINES_MAX
+        for connection in self.hall.visitors.everyone():
+            left = connection.hear_out(left)
+
     def close(self) -> None:
         """Let go of everybody and take the socket away."""
         self.stop()
@@ -84,9 +96,10 @@ class SocketServer:
         """Hear an incarnation out before it ends: its last words may say that it is done."""
         if self._accepting:
             self._accept_some()
+        left = LAST_LINES_MAX
         for connection in self.hall.visitors.everyone():
             if connection.incarnation in (incarnation, None):
-                connection.drain()
+                left = connection.drain(left)
 
     def _accept_some(self) -> None:
         for _ in range(ACCEPTS_A_TURN):

@@ -17,7 +17,7 @@ from agentd.daemon import glance, pidfds, procfs, syscalls
 from agentd.daemon.glance import Glance, Window
 from agentd.daemon.logs import LogFile
 from agentd.daemon.logtail import last_lines
-from agentd.daemon.pressure import memory_events_of, pressure_of
+from agentd.daemon.pressure import memory_events_of, memory_words, pressure_of
 from agentd.daemon.socketpeers import Descriptors, descriptors_of
 from agentd.daemon.stacks import Stacks, parse_faulthandler, read_stacks
 from agentd.daemon.stuckline import BUSY_PERCENT, ProcessSeen, ThreadSeen, stuck_thread, tell
@@ -80,7 +80,7 @@ def examine(stalled: Stalled, until_s: float, findings: Findings) -> None:
     _note_process(seen, stacks, evidence)
     findings.line = tell(seen)
     # A disk that hangs, its log's, must not cost where it is stuck.
-    _note_surroundings(stalled, evidence)
+    lateness = _note_surroundings(stalled, evidence)
     _sleep_until(min(before.at_s + WINDOW_S, until_s - FAULT_S_MAX))
     after = glance.take(stalled.pid, stalled.members)
     window = glance.between(before, after)
@@ -97,7 +97,7 @@ def examine(stalled: Stalled, until_s: float, findings: Findings) -> None:
     _note_process(seen, stacks, evidence)
     if child is not None:
         evidence["child"] = _child_document(child)
-    findings.line = tell(seen, child)
+    findings.line = ", ".join(part for part in (tell(seen, child), lateness) if part)
 
 
 def _is_still(stalled: Stalled) -> bool:
@@ -125,15 +125,19 @@ def _state(letter: str) -> str:
     return f"{letter} ({_STATES.get(letter, 'unknown')})" if letter else "gone"
 
 
-def _note_surroundings(stalled: Stalled, evidence: dict[str, object]) -> None:
-    """What is around it: its log, the pressure it is under, the memory events of its cgroup."""
+def _note_surroundings(stalled: Stalled, evidence: dict[str, object]) -> str:
+    """What is around it: its log, the pressure it is under, the memory events of its cgroup.
+
+    Returns what of it explains a delay, in words.
+    """
     if stalled.log is not None:
         try:
             evidence["log_tail"] = last_lines(stalled.log, secrets=stalled.secrets)
         except OSError as error:
             evidence["log_tail"] = [f"(its log cannot be read: {error.strerror})"]
-    evidence["pressure"] = pressure_of(stalled.cgroup)
+    evidence["pressure"] = pressure = pressure_of(stalled.cgroup)
     evidence["memory_events"] = memory_events_of(stalled.cgroup)
+    return memory_words(pressure)
 
 
 def _stacks_of(stalled: Stalled, pid: int, until_s: float) -> Stacks:

@@ -31,6 +31,7 @@ from agentd.daemon.launch import Outfit
 from agentd.daemon.log import log
 from agentd.daemon.logs import LogRefused
 from agentd.daemon.processes import Prepared, Processes
+from agentd.daemon.programs import SHORTAGES
 from agentd.daemon.registry import Incarnation, Registry
 from agentd.store.rows import Batch, Outcome, SpawnRow
 
@@ -189,7 +190,8 @@ class Starts:
                 self.processes.cancel(prepared)  # or it would wait at its gate for ever
                 self.registry.remove(effect.agent, effect.incarnation)
             told = f"{type(error).__name__}: {error}"
-            self.post(SpawnFailed(effect.agent, effect.incarnation, told))
+            short = isinstance(error, OSError) and error.errno in SHORTAGES
+            self.post(SpawnFailed(effect.agent, effect.incarnation, told, shortage=short))
 
     async def _prepare(self, effect: Spawn) -> Prepared | SpawnFailed:
         config = self.config_of(effect.agent)

@@ -1,4 +1,4 @@
-"""Trees without cgroups: found by descent, session, token and log among all processes.
+"""Trees without cgroups: found by descent, session, token, log and mark among all processes.
 
 The daemon is the subreaper: an orphan of any tree becomes its child, so a tree whose leader
 is dead and of which no child of ours is a part is empty; that is the proof. Who belongs to
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agentd.daemon import pidfds, procfs, tree
+from agentd.daemon import limits, pidfds, procfs, tree
 from agentd.daemon.procfs import Census, Stat
 
 TOKEN_VARIABLE: Final = b"AGENTD_INCARNATION"
@@ -29,6 +29,9 @@ LOOKS_MAX: Final = 8
 # Pauses between looks while an exec is half done, each twice the one before: 0.13 s in all.
 EXEC_PAUSE_S: Final = 0.001
 EXEC_PAUSES_MAX: Final = 7
+
+# So many of the latest pids are looked at for one that is gone before a look is over.
+NEWEST: Final = 32
 
 # Survivors whose ends are waited for; the regular look finds the rest.
 WATCHED_MAX: Final = 256
@@ -49,6 +52,11 @@ class Roots:
     """Whether an earlier daemon started it: its orphans are not our children then."""
     known: dict[int, int] = field(default_factory=dict)
     """Members at the last look: pid to start time."""
+    mark: int = field(init=False)
+    """The limit that its processes have."""
+
+    def __post_init__(self) -> None:
+        self.mark = limits.mark_of(self.incarnation_id)
 
     def living(self, census: Census) -> list[int]:
         """Return those of the known members that are still themselves."""
@@ -71,7 +79,8 @@ class SweepTree:
         self._changed: Callable[[], None] | None = None
 
     def enter(self, pid: int) -> None:
-        """Descent is enough."""
+        """Mark it: whoever descends from it and hides all else is known by that."""
+        limits.mark(pid, self.roots.incarnation_id)
 
     def lead(self, leader: pidfds.Identity) -> None:
         self.roots.leader = leader
@@ -93,12 +102,15 @@ class SweepTree:
         return members
 
     async def is_empty(self) -> bool:
-        if await self.members():
+        if self._forest.has_nothing_of(self.roots):
+            return True
+        if await self.members() or not self._forest.settled:
             return False
         waited = await self._forest.await_execs()
         # Orphans of an adopted tree become somebody else's children: one may have been born
         # behind the back of the first look, its parent dead before that came to it.
-        return not ((waited or self.roots.adopted) and await self.members())
+        again = (waited or self.roots.adopted) and await self.members()
+        return not again and self._forest.settled
 
     async def send(self, number: int) -> None:
         tree.send_to(await self.members(), number)
@@ -108,6 +120,8 @@ class SweepTree:
         # Who stands can't fork behind the back of this round.
         tree.send_to(members, signal.SIGSTOP)
         tree.send_to(members, signal.SIGKILL)
+        if not self._forest.settled:
+            self._forest.catch(self.roots.incarnation_id)
 
     async def freeze(self) -> str:
         """Stop in rounds until a whole look finds everybody standing."""
@@ -119,7 +133,7 @@ class SweepTree:
                 for pid, start_time in members.items()
                 if (stat := procfs.stat_of(pid)) is not None and stat.state not in "TtZXx"
             }
-            if not moving:
+            if not moving and self._forest.settled:
                 return ""
             tree.send_to(moving, signal.SIGSTOP)
             await asyncio.sleep(FREEZE_PAUSE_S)
@@ -185,6 +199,8 @@ class SweepForest:
         """Without any environment at the last look: an exec half done has none for a moment."""
         self._waited_for: dict[int, int] = {}
         """Those of the unclear that have had time enough for an exec."""
+        self.settled = True
+        """Whether no orphan of ours was born behind the back of the last look."""
 
     def plant(self, incarnation_id: str, memory_limit_bytes: int, log_fd: int) -> SweepTree:  # noqa: ARG002 - nobody enforces it here
         info = os.fstat(log_fd)
@@ -221,9 +237,18 @@ class SweepForest:
         for _ in range(LOOKS_MAX):
             census = await procfs.census()
             found = self.sorted_from(census)
-            if not self._born_meanwhile(census):
+            self.settled = not self._born_meanwhile(census)
+            if self.settled:
                 break
         return found
+
+    def catch(self, incarnation_id: str) -> None:
+        """Kill what is another process before a look is over: found and killed without a pause."""
+        for pid in procfs.newest(NEWEST):
+            stat = procfs.stat_of(pid)
+            if stat is not None and self._owner(pid, stat) == incarnation_id:
+                tree.send_to({pid: stat.start_time}, signal.SIGSTOP)
+                tree.send_to({pid: stat.start_time}, signal.SIGKILL)
 
     async def await_execs(self) -> bool:
         """Give processes without any environment the time of an exec; tell whether there were any.
@@ -284,7 +309,7 @@ class SweepForest:
         return [stat.pid for stat in unclaimed if stat.pid in strangers]
 
     def _owner(self, pid: int, stat: Stat) -> str | None:
-        """Find out whose an orphan is, by the token it was exec'ed with or by its output."""
+        """Find out whose an orphan is: by its token, its output, or the mark in its limits."""
         if stat.dead or self._without_token.get(pid) == stat.start_time:
             return None
         environ = procfs.environ(pid)
@@ -294,6 +319,10 @@ class SweepForest:
         log = _output_of(pid)
         for roots in self._roots.values():
             if log is not None and roots.log == log:
+                return roots.incarnation_id
+        mark = procfs.rttime_limit(pid)
+        for roots in self._roots.values():
+            if mark is not None and roots.mark == mark:
                 return roots.incarnation_id
         seen = self._unclear if environ == {} else self._without_token
         seen[pid] = stat.start_time

@@ -19,7 +19,9 @@ class Calendar:
         self._zone = zone_of(zone or ZONE_DEFAULT)
         self._offset_ms = AT_MS_DEFAULT
         self.next_ms: int | None = None
-        """When the next period begins, in virtual time; None: nobody has asked yet."""
+        """When the next period begins, in virtual time; None: nobody has asked yet, or no more
+        will, for the calendar ends.
+        """
 
     def set(self, wall_ms: int, now_ms: int) -> None:
         """The wall clock is set: it is `wall_ms` now."""
@@ -28,5 +30,6 @@ class Calendar:
     def periods(self, now_ms: int) -> Periods:
         """Return the civil periods that it is now."""
         found = civil(now_ms + self._offset_ms, self._zone)
-        self.next_ms = found.hour[1] - self._offset_ms
+        next_ms = found.hour[1] - self._offset_ms
+        self.next_ms = next_ms if next_ms > now_ms else None
         return Periods.of(found.hour, found.day, found.month)

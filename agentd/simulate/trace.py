@@ -6,13 +6,12 @@ validation of the socket when its time comes, as it would have come from the wir
 """
 
 import json
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from agentd.config.units import DURATION_MS_MAX
+from agentd.config.units import DURATION_MS_MAX, SIZE_BYTES_MAX
 from agentd.core.exits import SIGKILL
 from agentd.wire.judgement import decode_judgement
 
@@ -203,6 +202,8 @@ def _read_line(number: int, text: str, default: str | None) -> TraceLine:
         return TraceLine(number, _t_ms(fields.get("t")), agent, what)
     except ValueError as error:
         raise TraceError(number, str(error)) from None
+    except RecursionError:  # writing it anew may take a level more than reading it
+        raise TraceError(number, "nested too deeply") from None
 
 
 def _t_ms(t: object) -> int:
@@ -357,7 +358,7 @@ def _size_or_none(value: object) -> bool:
         return True
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and value > 0
+    return 0 < value <= SIZE_BYTES_MAX
 
 
 _READERS: Final[Mapping[str, Callable[[Mapping[str, object]], Happening]]] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.core.effects import SaveCheckpoint
-from agentd.store.connection import open_reader
+from agentd.store.connection import Trouble, open_reader, trouble_of
 
 # FAULTS §4: the last five of an execution.
 KEPT_OF_EXECUTION: Final = 5
@@ -116,12 +116,19 @@ def _listed(
 
 
 def _with_state(connection: sqlite3.Connection, number: int, one: Checkpoint) -> Checkpoint:
-    """Read the state of one; a damaged page is as good as a wrong hash."""
+    """Read the state of one; a damaged page is as good as a wrong hash.
+
+    Any other error is raised: a state that could not be read now is not one that is gone.
+    """
     try:
         found = connection.execute(
             "SELECT state FROM checkpoints WHERE id = ?", (number,)
         ).fetchone()
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        return one
+    except sqlite3.DatabaseError as error:
+        if trouble_of(error) is not Trouble.CORRUPT:
+            raise
         return one
     state = found[0] if found is not None else None
     if not isinstance(state, str) or hashlib.sha256(state.encode()).hexdigest() != one.sha256:

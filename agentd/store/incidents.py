@@ -304,6 +304,6 @@ def _unpacked(data: object) -> dict[str, object] | None:
     try:
         text = unpacking.decompress(data, EVIDENCE_BYTES_MAX)
         found = msgspec.json.decode(text) if unpacking.eof else None
-    except (zlib.error, msgspec.MsgspecError):
+    except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -233,7 +233,7 @@ def event_of(row: Sequence[object]) -> tuple[Stamp, Record]:
     severity, reason, message, data, incident = rest
     try:
         told = msgspec.json.decode(str(data))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         told = {}
     assert isinstance(number, int)
     assert isinstance(wall_ms, int)

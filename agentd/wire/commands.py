@@ -176,7 +176,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = {
     "hold": _write(),
     "unhold": _write(),
     "signal": _write(SignalArgs),
-    "wait": _read(WaitArgs),
+    "wait": _read(WaitArgs, role="operator"),  # viewers ask again: nothing is kept for them
     "events": _read(EventsArgs),
     "incidents": _read(IncidentsArgs),
     "ack": _write(AckArgs),
@@ -208,21 +208,73 @@ class Command:
     @property
     def needs(self) -> Role:
         """The least role that may send it."""
-        return "operator" if self._is_reexec or self.traces else self.spec.role
+        return needs(self.cmd, self.args)
 
     @property
     def mutates(self) -> bool:
         """Whether it changes something, and so must not be run twice under one id."""
-        return self._is_reexec or (self.spec.mutates and not self.args.get("dry_run"))
+        if self.cmd == "reload" and self.args.get("dry_run"):
+            return False
+        return self.spec.mutates or is_reexec(self.cmd, self.args)
 
     @property
     def traces(self) -> bool:
         """Whether it asks for what agents said, as it was recorded."""
-        return self.cmd == "events" and bool(self.args.get("trace"))
+        return asks_for_traces(self.cmd, self.args)
+
+
+def needs(cmd: str, args: Mapping[str, object]) -> Role:
+    """Return the least role that may send a command of the table, right arguments or wrong."""
+    if is_reexec(cmd, args) or asks_for_traces(cmd, args):
+        return "operator"
+    return COMMANDS[cmd].role
+
+
+def asks_for_traces(cmd: str, args: Mapping[str, object]) -> bool:
+    """Whether a command asks for what agents said, as it was recorded."""
+    return cmd == "events" and bool(args.get("trace"))
+
+
+def is_reexec(cmd: str, args: Mapping[str, object]) -> bool:
+    """Whether a command asks the daemon to do something, instead of how it is."""
+    return cmd == "daemon" and args.get("action") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCommand:
+    """A command whose name is in the table, and of which nothing else has been checked.
+
+    Who may send it is asked first, so that whoever may not learns nothing else about it.
+    """
+
+    cmd: str
+    id: LineId | None
+    raw: bytes
+    args: Mapping[str, object]
+    """As they came; empty where they are no object."""
 
     @property
-    def _is_reexec(self) -> bool:
-        return self.cmd == "daemon" and self.args.get("action") is not None
+    def needs(self) -> Role:
+        """The least role that may send it."""
+        return needs(self.cmd, self.args)
+
+    @property
+    def traces(self) -> bool:
+        """Whether it asks for what agents said, as it was recorded."""
+        return asks_for_traces(self.cmd, self.args)
+
+    def checked(self) -> Command:
+        """Return it with its arguments checked; `BadLine` names the field that is wrong."""
+        try:
+            asked = _decode_envelope(self.raw)
+        except PARSE_ERRORS as error:
+            raise bad_line(self.raw, error) from None
+        args = asked.args or {}
+        try:
+            msgspec.convert(args, COMMANDS[self.cmd].args)
+        except PARSE_ERRORS as error:
+            raise BadLine("bad_request", f"args.{describe(error)}", asked.id) from None
+        return Command(asked.id, self.cmd, args, bool(asked.follow))
 
 
 class _Envelope(Struct):
@@ -232,25 +284,42 @@ class _Envelope(Struct):
     follow: bool | None = None
 
 
+class _NameOnly(Struct):
+    cmd: Name
+    args: object = None
+
+
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+_decode_name: Final = msgspec.json.Decoder(_NameOnly).decode
+
+
+def named_command(raw: bytes, line_id: LineId | None = None) -> NamedCommand:
+    """Look a command up by its name, and by nothing else.
+
+    `BadLine`: `bad_request` for what holds no name, `unknown_command` for one that is not in
+    the table.
+    """
+    try:
+        raw = examined(raw)
+        asked = _decode_name(raw)
+    except (BadLine, *PARSE_ERRORS) as error:
+        raise bad_line(raw, error) from None
+    if asked.cmd not in COMMANDS:
+        told = f"no command is called {asked.cmd!r:.80}"
+        raise BadLine("unknown_command", told, line_id)
+    args = asked.args if isinstance(asked.args, dict) else {}
+    return NamedCommand(asked.cmd, line_id, raw, args)
 
 
 def decode_command(raw: bytes) -> Command:
-    """Decode one command.
+    """Decode one command, whoever may send it.
 
     `BadLine`: `bad_request` names the field that is wrong, `unknown_command` a name that is
     not in the table.
     """
     try:
-        asked = _decode_envelope(examined(raw))
-    except (BadLine, *PARSE_ERRORS) as error:
-        raise bad_line(raw, error) from None
-    spec = COMMANDS.get(asked.cmd)
-    if spec is None:
-        raise BadLine("unknown_command", f"no command is called {asked.cmd!r:.80}", asked.id)
-    args = asked.args or {}
-    try:
-        msgspec.convert(args, spec.args)
-    except PARSE_ERRORS as error:
-        raise BadLine("bad_request", f"args.{describe(error)}", asked.id) from None
-    return Command(asked.id, asked.cmd, args, bool(asked.follow))
+        return named_command(raw).checked()
+    except BadLine as bad:
+        if bad.id is not None:
+            raise
+        raise bad_line(raw, bad, bad.code) from None

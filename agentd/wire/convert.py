@@ -19,6 +19,7 @@ from agentd.core.lines import (
     Step,
     Usage,
 )
+from agentd.wire.limits import COUNT_STEP_MAX
 from agentd.wire.shapes import (
     BreakerAskShape,
     BreakerShape,
@@ -72,8 +73,9 @@ def heartbeat(said: HeartbeatShape) -> Heartbeat:
     if cost is not None and cost < SMALL_USD:
         beat.cost_micros, beat.cost_rest_picos = divmod(round(cost * PICOS), MICROS)
     if said.success is not None:
-        beat.successes += said.success
-        beat.failures += not said.success
+        # Bounded as what was sent is, so that a recorded line can be said again.
+        beat.successes = min(beat.successes + said.success, COUNT_STEP_MAX)
+        beat.failures = min(beat.failures + (not said.success), COUNT_STEP_MAX)
     if said.latency_ms is not None or said.usage is not None:
         beat.latencies_ms = _latencies(said.latency_ms)
         beat.usage = usage(said.usage)

@@ -6,6 +6,7 @@ pass decodes and checks. What a parser can't check, or would choke on, is checke
 
 import re
 from collections.abc import Sequence
+from math import isinf
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -58,6 +59,13 @@ _ESCAPE: Final = re.compile(
     re.DOTALL,
 )
 
+# What a number has to have to be infinite: so many digits, or an exponent of three.
+_LONG: Final = b"0" * 200
+_SHORTEST: Final = len(b"1e309")
+# Figures alike: digits as 0, the sign of an exponent left out.
+_FIGURES: Final = bytes.maketrans(b"123456789E", b"000000000e")
+_NUMBERS: Final = bytes(byte if byte in b"0123456789+-.eE" else 32 for byte in range(256))
+
 
 def unusual(raws: Sequence[bytes]) -> bool:
     """Whether any of `raws` needs a closer look before it is parsed.
@@ -79,9 +87,7 @@ def too_deep(raw: bytes) -> bool:
     """
     if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
         return False
-    # Without escapes, every other part between quotes is a string.
-    plain = raw.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in raw else raw
-    brackets = b"".join(plain.split(b'"')[::2]).translate(_AS_SQUARE, _NOT_BRACKETS)
+    brackets = _outside_strings(raw).translate(_AS_SQUARE, _NOT_BRACKETS)
     for _ in range(DEPTH_MAX):
         size = len(brackets)
         brackets = brackets.replace(b"[]", b"")
@@ -89,6 +95,26 @@ def too_deep(raw: bytes) -> bool:
             break
     # What is left is deeper than that, or was never balanced, which the parser says better.
     return brackets.count(b"[") > DEPTH_MAX or b"[]" in brackets
+
+
+def has_infinite(raw: bytes) -> bool:
+    """Whether valid JSON holds a number that no float can hold.
+
+    What is kept as it was written and handed out again must be readable by everybody: many
+    refuse such a number and all beside it, others take it as infinite.
+    """
+    figures = raw.translate(_FIGURES, b"+")
+    if _LONG not in figures and b"e000" not in figures:
+        return False
+    numbers = _outside_strings(raw).translate(_NUMBERS).split()
+    return any(len(one) >= _SHORTEST and isinf(float(one)) for one in numbers)
+
+
+def _outside_strings(raw: bytes) -> bytes:
+    """Return JSON with its strings left out, and a blank in the place of each."""
+    # Without escapes, every other part between quotes is a string.
+    plain = raw.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in raw else raw
+    return b" ".join(plain.split(b'"')[::2])
 
 
 def printable_escapes(raw: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agentd.config.errors import clipped
 from agentd.core.lines import Heartbeat, Line
 from agentd.wire import convert, shapes
 from agentd.wire.limits import LineId, printable_escapes, too_deep, unusual
@@ -114,12 +115,14 @@ def describe(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not valid UTF-8"
     text, _, field = str(error).partition(" - at `$")
-    text = text[:1].lower() + text[1:]
+    text = text.removeprefix("JSON is malformed: ")
+    # It may quote a value, which may be as long as a line.
+    text = clipped(text[:1].lower() + text[1:])
     if field:
-        return f"{field.rstrip('`').lstrip('.')}: {text}"
+        return f"{clipped(field.rstrip('`').lstrip('.'))}: {text}"
     if isinstance(error, msgspec.ValidationError):
         return text
-    return f"not a JSON object: {text.removeprefix('JSON is malformed: ')}"
+    return f"not a JSON object: {text}"
 
 
 def _decode_any(raw: bytes) -> AgentLine | CommandLine | BadLine:
@@ -141,7 +144,7 @@ def _decode_any(raw: bytes) -> AgentLine | CommandLine | BadLine:
 
 
 def _decode_typed(raw: bytes, said: shapes.Said) -> AgentLine:
-    kind = said.type or "heartbeat"
+    kind = "heartbeat" if said.type is None else said.type
     if kind != "checkpoint.put":
         _check_length(raw, said.id)
     found = _DECODERS.get(kind)

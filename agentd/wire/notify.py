@@ -44,7 +44,7 @@ def _assign(said: Notify, name: str, value: str) -> None:
     elif name == "STOPPING":
         said.stopping = said.stopping or value == "1"
     elif name == "STATUS":
-        said.status = value[:STRING_MAX].replace("\0", "\\x00")
+        said.status = value.replace("\0", "\\x00")[:STRING_MAX]
     elif name == "EXTEND_TIMEOUT_USEC":
         usec = _number(value, EXTEND_USEC_MAX)
         said.extend_ms = None if usec is None else usec // 1000

@@ -1,5 +1,6 @@
 """The price table as a file: written by `agentd prices`, read at the start of the daemon."""
 
+import re
 from typing import Annotated, Final
 
 import msgspec
@@ -68,6 +69,7 @@ def decode_table(data: bytes) -> PriceTable:
     count = len(shape.prices)
     if any(not UNPRICED <= rule[2] < count for rules in shape.rules.values() for rule in rules):
         raise BadTable("a model has a price that isn't there")
+    _check_patterns(shape)
     return PriceTable(
         prices=tuple(_price(one) for one in shape.prices),
         rules=shape.rules,
@@ -81,6 +83,21 @@ def decode_table(data: bytes) -> PriceTable:
 def models_in(table: PriceTable) -> int:
     """How many names and patterns of models a table knows."""
     return sum(len(rules) for rules in table.rules.values())
+
+
+def _check_patterns(shape: TableShape) -> None:
+    """Raise `BadTable` for a regular expression that is none: it would be met at some call."""
+    namings = [
+        *shape.aliases,
+        *shape.makers,
+        *(one for all_ in shape.rules.values() for one in all_),
+    ]
+    for kind, text, _ in namings:
+        if kind == "r":
+            try:
+                re.compile(text)
+            except (re.error, RecursionError, OverflowError) as error:
+                raise BadTable(f"{text!r:.80} is no pattern: {error}") from None
 
 
 def _price(shape: PriceShape) -> Price:

@@ -21,6 +21,7 @@ from agentd.wire.limits import (
     Seconds,
     Text,
     Tokens,
+    has_infinite,
 )
 
 StatusWord = Literal[
@@ -35,7 +36,7 @@ StatusWord = Literal[
     "error",
     "done",
 ]
-Hash = Annotated[str, Meta(pattern="^[0-9a-fA-F]{1,16}$")]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{1,16}\Z")]
 # Twice a SHA-256 in hex: detectors keep many of them.
 Fingerprint = Annotated[str, Meta(max_length=128)]
 Attempt = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -151,6 +152,9 @@ class IntentShape(Said, kw_only=True, gc=False):
     idempotent: bool | None = None
     detail: Raw = Raw()
 
+    def __post_init__(self) -> None:
+        check_numbers("detail", self.detail)
+
 
 class DoneShape(Said, kw_only=True, gc=False):
     """An action outside has been made, or has failed."""
@@ -163,6 +167,9 @@ class CheckpointPutShape(Said, kw_only=True, gc=False):
     """State to be kept."""
 
     state: Raw
+
+    def __post_init__(self) -> None:
+        check_numbers("state", self.state)
 
 
 class CheckpointGetShape(Said, gc=False):
@@ -182,6 +189,12 @@ class BreakerAskShape(Said, kw_only=True, gc=False):
     """May a shared dependency be called now?"""
 
     name: Name
+
+
+def check_numbers(name: str, kept: Raw) -> None:
+    """Raise ValueError for JSON that not everybody it is handed to could read."""
+    if has_infinite(bytes(kept)):
+        raise ValueError(f"{name}: a number in it is too large for any reader")
 
 
 class IdOnly(Struct, gc=False):

@@ -250,3 +250,17 @@ def test_as_root_what_others_can_write_is_refused(
     assert loaded.is_usable == bool(kept)
     trusted = load(tmp_path / "agentd.toml", system=False, status_of=status_of)
     assert trusted.errors == []
+
+
+@pytest.mark.parametrize("user", ["nobody", "65534"])
+def test_as_root_a_file_of_an_agents_user_is_refused_by_name_or_number(
+    user: str, tmp_path: Path
+) -> None:
+    (tmp_path / "agentd.toml").write_text(f'[agents.main]\ncommand = "x"\nuser = "{user}"\n')
+
+    def status_of(_: Path) -> os.stat_result:
+        return os.stat_result((0o100640, 0, 0, 1, 65534, 0, 0, 0, 0, 0))
+
+    loaded = load(tmp_path / "agentd.toml", system=True, status_of=status_of)
+    assert "which an agent runs as" in loaded.errors[0].message
+    assert not loaded.is_usable

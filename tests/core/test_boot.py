@@ -1,5 +1,7 @@
 """The first step of a daemon: what was recorded meets what is true."""
 
+from dataclasses import replace
+
 import pytest
 
 from agentd.core import effects as do
@@ -51,6 +53,15 @@ def test_g3_an_end_that_nobody_saw_is_unknown_and_decided_once() -> None:
     assert fleet["a"].durable.last_exit is not None
     assert fleet["a"].durable.last_exit.reason is StopReason.UNKNOWN
     assert (fleet["a"].durable.failures, len(fleet.spawns)) == (1, 1)
+
+
+def test_g3_what_is_certain_of_an_end_unseen_is_its_evidence() -> None:
+    told = "pid 42 ended while no daemon watched"
+    gone = replace(fate(state=State.RUNNING, ready=True, ended=True), evidence=told)
+    fleet = Fleet({"a": config()}).start({"a": gone})
+    last = fleet["a"].durable.last_exit
+    assert last is not None
+    assert (last.reason, last.evidence) == (StopReason.UNKNOWN, told)
 
 
 def test_a19_a_reboot_is_nobodys_failure() -> None:

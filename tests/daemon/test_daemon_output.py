@@ -146,13 +146,20 @@ def test_f8_a_full_log_disk_is_told_once_and_so_is_its_recovery(
     daemon: Daemon, small_logs: Path
 ) -> None:
     daemon.sleeper("one")
+    dies = f"while [ ! -e {daemon.root}/die ]; do sleep 0.05; done; exit 6"
+    daemon.agent("writer", ["sh", "-c", dies], f"[restart]\npolicy = 'never'\n{PLAIN}")
     daemon.start()
     daemon.until_state("one", "running")
+    daemon.until_state("writer", "running")
     filler = small_logs / "filler"
     with filler.open("wb", buffering=0) as file:
         while _takes(file.fileno()):
             pass
     daemon.until_true(lambda: _told(daemon, "full"))
+    (daemon.root / "die").touch()
+    last = daemon.until("writer", lambda s: s["last_exit"] is not None)["last_exit"]
+    assert (last["reason"], last["code"]) == ("EXITED", 6)
+    assert "log disk full" in last["evidence"], last
     daemon.ask("restart", select=["one"])  # an agent with little to say can live without a log
     daemon.until("one", lambda s: s["state"] == "running" and s["restarts"] == 1)
     filler.unlink()

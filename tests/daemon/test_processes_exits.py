@@ -203,7 +203,7 @@ async def test_a13_fifty_killed_at_once_are_fifty_exact_ends_and_fifty_starts(
     assert watch.fair_s < 10
 
 
-async def test_at_most_two_children_a_core_are_between_their_gate_and_their_exec(
+async def test_a13_at_most_two_children_a_core_are_between_their_gate_and_their_exec(
     bench: Bench,
 ) -> None:
     many = 10 * bench.host.cores

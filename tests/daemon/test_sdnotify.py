@@ -54,6 +54,39 @@ def test_a_descriptor_is_kept_without_being_polled(manager_socket: socket.socket
     assert manager_socket.recv(4096) == b"FDSTOREREMOVE=1\nFDNAME=a1"
 
 
+def test_g8_a_long_silence_is_asked_for_and_given_back_when_ready(
+    manager_socket: socket.socket,
+) -> None:
+    manager = ours(WATCHDOG_USEC="20000000")
+    manager.ready()
+    manager.fall_silent()
+    # The image that follows: it says so once more, whoever was before it.
+    manager = ours(WATCHDOG_USEC="20000000")
+    manager.fall_silent()
+    manager.ready()
+    manager.ready()
+    said = [manager_socket.recv(4096).decode().split("\n") for _ in range(5)]
+    assert said == [
+        ["READY=1"],
+        ["WATCHDOG=1", "WATCHDOG_USEC=300000000"],
+        ["WATCHDOG=1", "WATCHDOG_USEC=300000000"],
+        ["READY=1", "WATCHDOG=1", "WATCHDOG_USEC=20000000"],
+        ["READY=1"],
+    ]
+
+
+def test_g8_a_watchdog_that_is_more_patient_stays_so(manager_socket: socket.socket) -> None:
+    ours(WATCHDOG_USEC="900000000").fall_silent()
+    assert manager_socket.recv(4096) == b"WATCHDOG=1\nWATCHDOG_USEC=900000000"
+
+
+def test_without_a_watchdog_nothing_is_said_of_it(manager_socket: socket.socket) -> None:
+    manager = ours()
+    assert not manager.fall_silent()
+    manager.ready()
+    assert manager_socket.recv(4096) == b"READY=1"
+
+
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "relative"}])
 def test_without_a_manager_nothing_is_sent(environ: dict[str, str]) -> None:
     manager = Systemd(environ)

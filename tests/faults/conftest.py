@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.forked import ForkServer
 from tests.faults.guard import SEGMENT, Fleet
+from tests.faults.measures import MEASURED, SEEN, Idle, memory_of
 
 
 @contextmanager
@@ -26,8 +27,8 @@ def a_fleet() -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def idle_files() -> Counter[str]:
-    """The open files of a daemon that has nothing but the bystander to look after, by kind."""
+def idle() -> Idle:
+    """A daemon that has nothing but the bystander to look after: its files by kind, its memory."""
     with a_fleet() as fleet:
         fleet.start()
         fleet.stop_watching()
@@ -41,18 +42,24 @@ def idle_files() -> Counter[str]:
             return is_all and len(seen) > 10 and seen[-1] == seen[-10]
 
         fleet.until_true(quiet)
-        return seen[-1]
+        return Idle(seen[-1], memory_of(fleet.pid)[1])
 
 
 @pytest.fixture
-def fleet(request: pytest.FixtureRequest, idle_files: Counter[str]) -> Iterator[Fleet]:
+def fleet(request: pytest.FixtureRequest, idle: Idle) -> Iterator[Fleet]:
     """A guarded fleet; a test that went well is followed by the look at what must hold."""
     with a_fleet() as under_test:
-        under_test.idle_files = idle_files
+        under_test.idle_files, under_test.idle_bytes = idle.files, idle.anonymous_bytes
         failed_before = request.session.testsfailed
         yield under_test
-        if under_test.process is not None and request.session.testsfailed == failed_before:
-            under_test.verify()
+        try:
+            if under_test.process is not None and request.session.testsfailed == failed_before:
+                under_test.verify()
+        finally:
+            # They travel with the report of what follows a test, to the table of the faults.
+            properties = request.node.user_properties
+            properties.append((MEASURED, under_test.measures.document()))
+            properties += [(SEEN, words) for words in under_test.seen]
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,7 @@ class ForkedDaemon(Daemon):
         assert not fds, "a descriptor can be handed to a fresh process only"
         document = {
             "start": words[-1],
+            "argv": words,
             "env": {**environment(), "NOTIFY_SOCKET": str(self.root / "notify"), **env},
             "stderr": str(self.root / "stderr"),
         }

@@ -3,7 +3,7 @@
 The failure and its alert are one commit; the attempt comes after it, and the mark after the
 receiver's 2xx. Killed anywhere in between, the next daemon sends again what is not marked: each
 alert arrives at least once, in order per agent, and what comes twice bears the same key.
-`AGENTD_CRASH_STRIDE=1` takes each write to the disk, `make test` every fourteenth.
+`make test-crash` takes each write to the disk, `make test` every fourteenth.
 """
 
 import os

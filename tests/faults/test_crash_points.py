@@ -2,8 +2,7 @@
 
 What was acknowledged is never lost, what was not sent is never shown as done. The daemon is
 killed at each of its system calls that write to the disk or to a socket, until it survives
-the agent's whole script. `make test` takes every seventh write to the disk; all, by hand:
-`AGENTD_CRASH_STRIDE=1 .venv/bin/pytest tests/faults/test_crash_points.py`.
+the agent's whole script. `make test` takes every seventh write to the disk, `make test-crash` all.
 """
 
 import json

@@ -1,7 +1,8 @@
 """kill -9 of the daemon at any moment: what lives is adopted, what was decided stands.
 
 The seed is printed; `AGENTD_SEED=n` draws the same moments again, `AGENTD_ROUNDS=n` makes it
-longer.
+longer. `make bench-killed` plays the part with the counting agents 200 times, and on other
+supervisors, too.
 """
 
 import contextlib
@@ -15,11 +16,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bench.killed import play
+from bench.killed_fleets import Agentd
 from tests.daemon.harness import Document, Refused, alive
 from tests.faults.guard import INNOCENT, PROGRAMS, Fleet
 from tests.stopwatch import Stopwatch
 
 ROUNDS = int(os.environ.get("AGENTD_ROUNDS", "25"))
+COUNTED_ROUNDS = int(os.environ.get("AGENTD_ROUNDS", "4"))
+COUNTING_AGENTS = 20
 DEEDS = ["start", "stop", "restart", "kill", "pause", "resume", "hold", "unhold", "reset", "crash"]
 DOWN = ("stopped", "killed")
 STARTED_S_MAX = 10.0
@@ -54,6 +59,22 @@ def test_g1_k1_k3_a_daemon_killed_at_any_moment_forgets_and_doubles_nothing(flee
     for number in range(ROUNDS):
         one_round(fleet, ledger, names, rng, number)
     settle_and_check(fleet, ledger, names)
+
+
+@pytest.mark.timeout(60 + 30 * COUNTED_ROUNDS)
+def test_g1_g3_agents_that_count_go_on_over_every_kill_of_the_daemon() -> None:
+    """Same pids, one copy each, no number lost or twice, no stop undone, no exit invented."""
+    seed = int(os.environ.get("AGENTD_SEED") or random.randrange(1 << 32))  # noqa: S311 - dice, not secrets
+    print(f"AGENTD_SEED={seed}")  # noqa: T201 - shown when it fails
+    with Agentd(COUNTING_AGENTS) as fleet:
+        tally = play(fleet, COUNTED_ROUNDS, seed)
+    assert tally.rounds == COUNTED_ROUNDS
+    assert tally.untouched > 0
+    assert tally.written > 0
+    wrong = (tally.changed, tally.doubled, tally.missing, tally.undone, tally.never_told)
+    assert wrong == (0, 0, 0, 0, 0), tally.notes
+    assert (tally.lost, tally.repeated, tally.gaps) == (0, 0, 0), tally.notes
+    assert not [told for told in tally.exits if told.startswith("invented")], tally.notes
 
 
 def one_round(

@@ -82,7 +82,7 @@ def test_a3_a_kill_from_outside_is_a_crash_without_oom_evidence(fleet: Fleet) ->
     fleet.sleeper("one")
     fleet.start()
     pid = fleet.until_state("one", "running")["pid"]
-    killed_at = time.time()
+    killed_at, watch = time.time(), Stopwatch()
     os.kill(pid, signal.SIGKILL)
     last = fleet.until("one", lambda s: s["last_exit"] is not None)["last_exit"]
     assert (last["reason"], last["signal"], last["code"]) == ("CRASHED", 9, None)
@@ -91,7 +91,8 @@ def test_a3_a_kill_from_outside_is_a_crash_without_oom_evidence(fleet: Fleet) ->
     # The status tells of an end at once, the journal when it is on disk.
     fleet.until_true(lambda: fleet.events("one", "agent.exited"))
     (told,) = moments(fleet.events("one"), "agent.exited")
-    assert told - killed_at <= 1.0
+    assert told - killed_at <= 1.0 + watch.starved_s
+    fleet.seen.append(f"CRASHED, signal 9, told after {told - killed_at:.2f} s")
 
 
 def test_a3_an_exit_code_of_137_is_an_exit_code(fleet: Fleet) -> None:
@@ -103,26 +104,31 @@ def test_a3_an_exit_code_of_137_is_an_exit_code(fleet: Fleet) -> None:
 
 def test_a8_one_that_dies_at_once_is_given_up_after_its_third_failure(fleet: Fleet) -> None:
     fleet.shell("hasty", "exit 1", '[restart]\ncooldown = "2s"')
+    watch = Stopwatch()
     fleet.start()
     shown = fleet.until_state("hasty", "escalated")
     assert (shown["failures"], shown["pid"]) == (3, None)
     told = fleet.events("hasty")
     begun = moments(told, "agent.starting")
     assert len(begun) == 3
-    assert begun[1] - begun[0] < 1.0
-    assert begun[2] - begun[1] >= 2.0
+    assert begun[1] - begun[0] < 1.0 + watch.starved_s
+    # An entry gets its time when it is written down, which may be late.
+    assert begun[2] - begun[1] >= 1.95 - watch.starved_s
     assert [event["event"] for event in told].count("agent.escalated") == 1
 
 
 def test_a8_without_a_cooldown_there_is_never_more_than_one_spawn_a_second(fleet: Fleet) -> None:
     text = '[restart]\ncooldown = "0s"\nfailures_max = 5'
     fleet.shell("hasty", "exit 1", text)
+    watch = Stopwatch()
     fleet.start()
     fleet.until_state("hasty", "escalated")
     begun = moments(fleet.events("hasty"), "agent.starting")
     assert len(begun) == 5
     gaps = [later - earlier for earlier, later in pairwise(begun[1:])]
-    assert min(gaps) >= 0.999
+    assert min(gaps) >= 0.95 - watch.starved_s
+    # However late each was written down: four of them take four seconds.
+    assert watch.wall_s >= 4.0
 
 
 def test_a9_what_cannot_be_run_is_named_with_errno_path_and_hint(fleet: Fleet) -> None:
@@ -183,6 +189,9 @@ def test_a13_fifty_killed_in_one_loop_are_fifty_exact_ends_and_fifty_starts(flee
         assert (agent["restarts"], agent["failures"]) == (1, 1)
         assert (agent["last_exit"]["signal"], agent["last_exit"]["reason"]) == (9, "CRASHED")
     assert fair_s < 2.0
+    for name in names:
+        assert len(fleet.events(name, "agent.starting")) == 2, "one restart each, and no more"
+    fleet.seen.append(f"50 exact ends, 50 single restarts, all up after {fair_s:.1f} s")
 
 
 def pids(fleet: Fleet, names: list[str]) -> dict[str, int]:

@@ -206,11 +206,20 @@ def test_b10_a_stopped_daemon_costs_a_printing_agent_nothing(fleet: Fleet) -> No
         fleet.signal(signal.SIGCONT)
         fleet.ask("ping")
     assert written >= 1_000_000
+    numbers = printed_numbers(fleet.root / "logs" / "talker.log")
+    assert numbers == list(range(1, len(numbers) + 1)), "no line is lost or printed twice"
+    fleet.seen.append(f"{written / 1e6:.1f} MB printed meanwhile, {len(numbers)} lines, none lost")
     for name, shown in before.items():
         after = fleet.until(name, lambda s, n=shown["heartbeats"]: s["heartbeats"] > n + 10)
         assert (after["pid"], after["failures"]) == (shown["pid"], 0)
         assert not {"agent.degraded", "agent.unreachable"} & set(kinds(fleet, name))
     fleet.until_true(lambda: fleet.events(kind="daemon.stalled"))
+
+
+def printed_numbers(log: Path) -> list[int]:
+    """The numbers of the whole lines in a log of `trouble.py print=`."""
+    lines = log.read_bytes().split(b"\n")[:-1]
+    return [int(line.split(b" ", 1)[0]) for line in lines]
 
 
 @pytest.mark.parametrize("stopped_s", [0.9, 1.4, 2.1])

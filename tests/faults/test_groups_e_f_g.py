@@ -12,6 +12,8 @@ from tests.daemon.harness import PYTHON, RUN, WAIT_S, alive
 from tests.faults.guard import PROGRAMS, Fleet
 from tests.stopwatch import Stopwatch
 
+REEXEC_S_MAX = 3.0
+RESTARTS = int(os.environ.get("AGENTD_REAL_RESTARTS", "150"))
 PLAIN = "[heartbeat]\nrequired = false\n"
 MIB = 1 << 20
 
@@ -84,6 +86,9 @@ def test_f1_an_agent_that_prints_without_end_stays_within_its_size(fleet: Fleet)
         return time.monotonic() - begun > 4 and dropped > 0
 
     fleet.until_true(trimmed)
+    # It was never held up: a pipe that nobody empties fits 64 KiB.
+    written = seen[-1][2]
+    assert written > 16 * MIB, written
     assert cpu_s(fleet.pid) - cpu < 0.5 * (time.monotonic() - begun)
     fleet.ask("stop", select=["loud"])
     fleet.until_state("loud", "stopped")
@@ -98,6 +103,10 @@ def test_f1_an_agent_that_prints_without_end_stays_within_its_size(fleet: Fleet)
     assert used_max <= 4 * MIB + busiest + MIB, (used_max, busiest)
     lines = fleet.ask("logs", select=["loud"], lines=5)["logs"][0]["lines"]
     assert any("a line of output that never ends" in str(line) for line in lines)
+    fleet.seen.append(
+        f"{written / MIB:.0f} MiB written, at most {used_max / MIB:.1f} MiB of disk used, "
+        f"{(written - seen[-1][1]) / MIB:.0f} MiB trimmed"
+    )
 
 
 def cpu_s(pid: int) -> float:
@@ -168,13 +177,16 @@ def test_g8_a_reexec_under_200_beats_a_second_charges_nobody(fleet: Fleet) -> No
         watch = Stopwatch()
         fleet.signal(signal.SIGUSR2)
         fleet.await_notify("READY=1")
+        fleet.ask("ping")
+        gap_s, fair_s = watch.wall_s, watch.fair_s
     for name in names:
         after = fleet.until(name, lambda s, n=before[name]["heartbeats"]: s["heartbeats"] > n + 10)
         assert (after["pid"], after["failures"]) == (before[name]["pid"], 0)
         assert after["health"] == "healthy"
-    assert watch.fair_s < 10
+    assert fair_s <= REEXEC_S_MAX, (fair_s, gap_s)
     told = {event["event"] for event in fleet.journal()}
     assert not told & {"agent.degraded", "agent.unreachable", "agent.exited"}
+    fleet.seen.append(f"no answer for {gap_s:.1f} s, {fair_s:.1f} s of them with a core")
 
 
 def test_g12_a_daemon_that_hangs_and_is_killed_leaves_agents_to_the_next(fleet: Fleet) -> None:
@@ -193,16 +205,19 @@ def test_g12_a_daemon_that_hangs_and_is_killed_leaves_agents_to_the_next(fleet: 
     assert (after["pid"], after["failures"]) == (before["pid"], 0)
 
 
+@pytest.mark.timeout(60 + RESTARTS)
 def test_g14_hundreds_of_restarts_leave_nothing_behind(fleet: Fleet) -> None:
     fleet.sleeper("one")
     fleet.start()
     rss: list[int] = []
-    for number in range(150):
+    for number in range(RESTARTS):
         fleet.ask("restart", select=["one"])
         fleet.ask("wait", select=["one"], **{"for": "ready"})
-        if number >= 75:
+        if number >= RESTARTS // 2:
             rss.append(fleet.ask("daemon")["daemon"]["rss_bytes"])
-    assert len(fleet.events("one", "agent.starting")) == 151
+    started = [one for one in fleet.journal() if one["event"] == "agent.starting"]
+    assert [one["agent"] for one in started].count("one") == RESTARTS + 1
+    fleet.seen.append(f"{RESTARTS} real restarts: {rss[0] / MIB:.1f} > {rss[-1] / MIB:.1f} MiB")
     assert rss[-1] <= 1.05 * rss[0], (rss[0], rss[-1])
     shown = fleet.until_state("one", "running")
     assert (shown["failures"], len(fleet.leaders("one"))) == (0, 1)

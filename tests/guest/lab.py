@@ -15,6 +15,19 @@ CGROUPS = Path("/sys/fs/cgroup")
 AGENTS = CGROUPS / "agentd.slice" / "agentd-agents.service"
 WAIT_S = 180.0  # emulated: the daemon takes half a minute to start where the host is busy
 
+PROJECT = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "programs"
+
+# Two that live through everything, one that is killed and one that is stopped for good.
+BASE = {
+    "steady": 'command = ["sh", "-c", "sleep 91001 & wait"]',
+    "other": 'command = ["sleep", "91002"]',
+    "killed": 'command = ["sleep", "91003"]',
+    "tree": "command = ['sh', '-c', "
+    "'setsid sh -c \"setsid sleep 91004 & sleep 91004\" & sleep 91004']",
+}
+LIVING = ("steady", "other")
+
 Document = dict[str, Any]
 
 
@@ -31,6 +44,9 @@ class Tally:
         self.failed += not holds
         more = f"  ({seen})" if seen != "" else ""
         print(f"{'ok  ' if holds else 'FAIL'} {name}{more}", flush=True)
+        if not holds:
+            said = sh("journalctl", "-b", "-u", "agentd", "-o", "short-monotonic", "-n", "12")
+            print("     | " + said.stdout.rstrip().replace("\n", "\n     | "), flush=True)
         self._kept.write_text(json.dumps([self.passed, self.failed]))
 
     def end(self) -> None:
@@ -89,6 +105,17 @@ def agent(name: str) -> Document:
 def wait_for(name: str, **wanted: object) -> bool:
     """Wait until the status of an agent shows these values."""
     return until(lambda: wanted.items() <= agent(name).items())
+
+
+def pids() -> dict[str, int]:
+    """Return the pids of those that live through everything."""
+    return {name: agent(name).get("pid", 0) for name in LIVING}
+
+
+def settled(name: str) -> Document:
+    """Wait until an agent has ended and is over; return how it stands."""
+    until(lambda: agent(name).get("last_exit") and not agent(name).get("pid"))
+    return agent(name)
 
 
 def leaf_of(pid: int) -> Path:

@@ -58,6 +58,9 @@ TROUBLES = (
     "old_exit",
     "line",
     "clock",
+    "again",
+    "shell",
+    "reexec",
 )
 LIVES = ("good", "good", "good", "crash", "hang", "never_ready", "done", "park", "deaf", "spin")
 

@@ -1,6 +1,7 @@
 """What must hold after each step, judged by what was said and done, not by the core's word.
 
-The numbers are those of docs/faults.md.
+An invariant is named by its number where it is raised; HELD_ELSEWHERE has those that the core
+can't see, and where they are proven.
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +17,12 @@ from agentd.core.states import State, StopReason
 from agentd.core.supervisor import Supervisor
 from tests.sim.world import Broken, World
 
+HELD_ELSEWHERE = {
+    "INV6": ("event ids are the store's", "tests/store", "tests/faults/guard.py"),
+    "INV9": ("which process a pidfd is", "tests/daemon/test_processes_trees.py"),
+    "INV12": ("zombies, files and cgroups", "tests/faults/guard.py", "tests/guest"),
+}
+"""What of an invariant lies outside the core, and the tests of real processes that hold it."""
 DOWN_WORDS = ("kill", "stop", "pause")
 UP_WORDS = ("start", "restart", "resume")
 BY_HAND = (StopReason.USER_RESTARTED, StopReason.CONFIG_CHANGED)
@@ -29,6 +36,7 @@ class Ledger:
     word: str = ""
     """The operator's (or the policy's) last word that keeps it down."""
     held: bool = False
+    started: set[int] = field(default_factory=set)
     exited: set[int] = field(default_factory=set)
     escalated: bool = False
     failures: int = 0
@@ -123,10 +131,8 @@ class Invariants:
     def _journalled(self, core: Supervisor, event: ev.Event, record: Record) -> None:
         assert record.agent is not None
         ledger, incarnation = self.of(record.agent), record.incarnation or 0
-        if record.event == "agent.exited":
-            if incarnation in ledger.exited:
-                raise Broken(f"INV7 {record.agent}: two ends of incarnation {incarnation}")
-            ledger.exited.add(incarnation)
+        if record.event in ("agent.started", "agent.exited"):
+            self._once(ledger, record, incarnation)
         elif record.event == "agent.starting" and "cause" in record.data:
             ledger.escalated = False
             self._starting(core, event, record.agent, ledger)
@@ -142,6 +148,17 @@ class Invariants:
             raise Broken(f"INV4 {record.agent}: {record.event} while paused")
         elif record.event == "agent.restarting":
             self._restarting(core.agents[record.agent], ledger)
+
+    def _once(self, ledger: Ledger, record: Record, incarnation: int) -> None:
+        """INV7: a run begins once, and ends once, after that."""
+        before = ledger.exited
+        if record.event == "agent.started":
+            before = ledger.started | ledger.exited
+            ledger.started.add(incarnation)
+        if incarnation in before:
+            raise Broken(f"INV7 {record.agent}: {record.event} again, {incarnation}")
+        if record.event == "agent.exited":
+            ledger.exited.add(incarnation)
 
     def _held_back(self, event: ev.Event, record: Record, ledger: Ledger) -> None:
         """A policy holds back what is up, and nothing that somebody's word keeps down already."""

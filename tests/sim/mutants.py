@@ -41,7 +41,7 @@ from agentd.core.incidents import Incidents
 from agentd.core.states import Intent, State, StopReason
 from agentd.core.supervisor import Supervisor
 from agentd.core.turn import Turn
-from tests.sim.look_mutants import LOOK_MUTANTS, Wrap
+from tests.sim.rule_mutants import RULE_MUTANTS, Wrap
 
 
 @contextmanager
@@ -378,7 +378,7 @@ MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     "a breaker never half-opens": ((Breaker, "wait_over", _constant(value=False)),),
     "a breaker arms no deadline": ((Breakers, "rearm", _constant(None)),),
     "a half-open breaker lets all through": ((Breaker, "let_through", _lets_all_through),),
-    **LOOK_MUTANTS,
+    **RULE_MUTANTS,
     "an incident is not written down": ((Turn, "finish", _without_incidents),),
     "a new daemon knows no incidents": ((Incidents, "restore", _restores_none),),
     "a new daemon counts incidents anew": ((Incidents, "restore", _counts_anew),),

@@ -8,6 +8,7 @@ this account goes on from; what was durable may not have shrunk by then.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from operator import attrgetter
 from statistics import median
 
 from agentd.core import budgets
@@ -24,6 +25,12 @@ from tests.sim.world import Broken
 
 CIVIL = ("hour", "day", "month")
 UP_WORDS = ("start", "restart", "resume")
+# After these, accounts are looked at even where nothing in them moved.
+NEWS = (ev.PeriodsBegan, ev.Requested, ev.Configured)
+_ACCOUNTED = attrgetter(
+    *("incarnation", "tokens", "cost_micros", "cycle_from_tokens", "cycle_from_micros"),
+    *("run", "hour", "day", "month", "budgets_exceeded", "budgets_overridden"),
+)
 
 
 @dataclass
@@ -74,6 +81,13 @@ class Account:
     marks: dict[str, Mark | None] = field(default_factory=dict)
     against: int = 0
     """Judgements in a row that it is no closer to its goal, each sure enough."""
+    stood: tuple[object, ...] = ()
+
+    def moved(self, agent: Agent) -> bool:
+        """Whether anything that budgets are judged by is not as it was when last asked."""
+        now = _ACCOUNTED(agent.durable)
+        moved, self.stood = now != self.stood, now
+        return moved
 
 
 class Reckoning:
@@ -120,8 +134,9 @@ class Reckoning:
                     raise Broken(f"{name}: spike {told}, by reckoning {found}: {account.usual}")
             if _is_let_go_on(event, mine):
                 account.usual.spiking = False  # the next spike is news to whoever let it go on
-            self._periods(agent, account, event)
-            self._budgets(agent, account, event, mine)
+            if mine or account.moved(agent) or isinstance(event, NEWS):
+                self._periods(agent, account, event)
+                self._budgets(agent, account, event, mine)
             self._judged(agent, account, event, mine)
 
     # -- what was spent ------------------------------------------------------

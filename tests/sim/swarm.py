@@ -5,43 +5,55 @@ wants kept, does the deeds, and may die at any point between these.
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from random import Random
 
+from agentd.config.agent import AgentConfig
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.states import Intent, State
 from agentd.core.supervisor import Supervisor
 from tests.sim.chance import draw_config, draw_rates
+from tests.sim.commits import Commits
 from tests.sim.dependencies import Dependencies
+from tests.sim.encounters import met, met_by_end, met_by_start
 from tests.sim.incidents import Incidents
 from tests.sim.invariants import Invariants
+from tests.sim.kinds import draw_kind, shape_chances, shaped
 from tests.sim.looks import Looks
 from tests.sim.minutes import Minutes
 from tests.sim.promises import Promises
+from tests.sim.reach import counting_arrows
 from tests.sim.reckoning import Reckoning
+from tests.sim.shell import Shell
+from tests.sim.silence import Silence
 from tests.sim.talk import Talk
-from tests.sim.troubles import Troubles
 from tests.sim.world import Beats, Broken, Deliver, Dies, Process, World
 
-STEPS_CHAOS = 220
 STEPS_HEAL_MAX = 20_000
 STEPS_AT_ONCE_MAX = 2_000
-HEAL_MS = 400_000
+# A world that heals is watched for longer than most of its clocks run, and no longer than
+# the longest of them (cooldowns of a minute, three in a row) may take.
+HEAL_MS_MIN = 90_000
+HEAL_MS_STEP = 50_000
+HEAL_MS_MAX = 400_000
 Note = Callable[[str], None]
 
 
-class Swarm(Troubles):
+class Swarm(Shell):
     """One world, one core, one seed."""
 
     def __init__(self, seed: int, note: Note | None = None) -> None:
         self.random = Random(seed)  # noqa: S311 - a world is drawn, not a secret
         self.rates = draw_rates(self.random)
+        self.kind = draw_kind(seed)
         self.world = World(self.random, self.rates, Talk.draw(self.random))
-        self.config = draw_config(self.random)
+        self.world.beat_ms = self.kind.beat_ms
+        shape_chances(self.rates, self.world.talk, self.kind, self.random)
+        self.config = shaped(draw_config(self.random), self.kind, self.random)
         self.invariants = Invariants(self.world)
         self.promises = Promises(self.world)
         self.reckoning = Reckoning()
@@ -50,11 +62,16 @@ class Swarm(Troubles):
         self.looks = Looks.draw(self.world, seed)
         self.incidents = Incidents(self.world, seed)
         self.config = self.incidents.reminding(self.config)
+        self.silence = Silence(self.world)
+        watchers = (self.invariants, self.promises, self.minutes, self.incidents)
+        self.commits = Commits.draw(self.world, seed, watchers)
         self.sometimes: Counter[str] = Counter()
         self.core: Supervisor | None = None
         self._note = note
         self._ids = count(1)
         self._requests = count(1)
+        self.asked: deque[ev.Requested] = deque(maxlen=5)
+        self.gone: dict[str, AgentConfig] = {}
         self._at_once = 0
         self._told_periods = self.world.periods()
 
@@ -62,14 +79,20 @@ class Swarm(Troubles):
 
     def run(self) -> Counter[str]:
         """Break everything, heal, demand convergence. A broken invariant is `Broken`."""
+        with counting_arrows(self.sometimes):
+            self._break_and_heal()
+        return self.sometimes
+
+    def _break_and_heal(self) -> None:
         self._start(rebooted=False)
-        for _ in range(STEPS_CHAOS):
-            if self.random.random() < 0.25:
+        for _ in range(self.kind.steps):
+            if self.random.random() < self.kind.trouble_rate:
                 self._trouble()
                 self._acknowledge()
             self._next()
         self._say("the world heals")
         self.world.heal()
+        self._commit()
         if self.core is None or self.core.closing:
             self._crash()
             self._start(rebooted=False)
@@ -77,12 +100,26 @@ class Swarm(Troubles):
         for process in list(self.world.processes.values()):
             if process.lives and not process.leader:
                 self.world.kill_tree(process)
-        until_ms = self.world.now_ms + HEAL_MS
-        for _ in range(STEPS_HEAL_MAX):
-            if not self._next(until_ms):
-                break
-        self._converged()
-        return self.sometimes
+        self._converge()
+
+    def _converge(self) -> None:
+        """Let quiet time pass until all is as it is meant to be; there is a bound to that."""
+        latest_ms = self.world.now_ms + HEAL_MS_MAX
+        until_ms = self.world.now_ms + HEAL_MS_MIN
+        steps = 0
+        while True:
+            while self._next(until_ms):
+                steps += 1
+                if steps > STEPS_HEAL_MAX:
+                    raise Broken("the core is never at rest")
+            try:
+                self._converged()
+            except Broken:
+                if until_ms >= latest_ms:
+                    raise
+                until_ms += HEAL_MS_STEP
+            else:
+                return
 
     def _say(self, text: str) -> None:
         if self._note is not None:
@@ -92,6 +129,8 @@ class Swarm(Troubles):
 
     def _next(self, until_ms: int | None = None) -> bool:
         """Let the next thing happen; False: nothing is left before `until_ms`."""
+        if self.commits.is_time():
+            self._commit()
         queue, core = self.world.queue, self.core
         coming_ms = queue[0][0] if queue else None
         tick_ms = core.next_deadline_ms() if core is not None else None
@@ -139,6 +178,10 @@ class Swarm(Troubles):
             self.world.beats(coming)
         elif self.core is not None:
             if isinstance(coming.event, ev.Spawned):
+                core = self.core
+                self._commit()  # in one file, nothing overtakes: what came before is durable
+                if self.core is not core:
+                    return  # the daemon died in that, and its gated child with it
                 self.world.release(coming.event)
             self._step(coming.event)
 
@@ -146,9 +189,11 @@ class Swarm(Troubles):
 
     def _start(self, *, rebooted: bool) -> None:
         """Start the daemon on what its disk and the world say."""
+        self.sometimes["start"] += 1
         self.promises.open.clear()
         self.dependencies.known.clear()
         self.looks.restarted()
+        self.silence.restarted()
         before = dict(self.world.disk)
         self.core = Supervisor(self.config, self.random.random, lambda: f"i{next(self._ids)}")
         fates = self.world.fates(rebooted=rebooted)
@@ -162,6 +207,7 @@ class Swarm(Troubles):
             self.invariants.over_crash(before, core)
             self.reckoning.over_crash(before, core)
             self.promises.after_crash(core)
+            self.sometimes.update(met_by_start(core))
 
     def _acknowledge(self) -> None:
         if self.core is not None:
@@ -172,7 +218,9 @@ class Swarm(Troubles):
     def _crash(self) -> None:
         self._say("agentd dies")
         self.sometimes["crash"] += 1
+        self.sometimes.update(met_by_end(self.world))
         self.core = None
+        self.commits.tear(self.sometimes)
         self.world.crash()
 
     def _step(self, event: ev.Event) -> None:
@@ -182,13 +230,30 @@ class Swarm(Troubles):
             return
         if self._note is not None:  # the fleet's whole config may be in it
             self._say(f"> {event}")
+        self.sometimes["steps"] += 1
         before = self.reckoning.before_step(core, event)
         effects = core.step(event, self.world.now_ms)
         if self._chance(self.rates.crash_in_step):
-            self.sometimes["crash before the commit"] += 1
-            self._crash()
-            self._start(rebooted=False)
+            self._crash_in(event, "before the commit")
             return
+        self._take_down(core, event, effects, before)
+
+    def _crash_in(self, event: ev.Event, when: str) -> None:
+        """The daemon dies in a step, and the next one starts; also in the midst of a start."""
+        self.sometimes[f"crash {when}"] += 1
+        self.sometimes[f"crash in {type(event).__name__}"] += 1
+        self._crash()
+        self._start(rebooted=False)
+
+    def _take_down(
+        self,
+        core: Supervisor,
+        event: ev.Event,
+        effects: list[do.Effect],
+        before: dict[str, tuple[int, int]] | None = None,
+    ) -> None:
+        """What a step wants kept is written, all that watch look at it, then it is done."""
+        self.commits.begin()
         self.world.commit(event, effects)
         self.minutes.after_commit(self.world.disk, effects, self.world.now_ms)
         if self._chance(0.05):
@@ -196,17 +261,30 @@ class Swarm(Troubles):
         self.invariants.after_step(core, event, effects)
         self.promises.after_step(core, event, effects)
         self.looks.after_step(core, event, effects)
+        self.silence.after_step(core, event, effects)
         self.incidents.after_step(core, event, effects)
         self.incidents.count(effects, self.sometimes)
         asked, now_ms = self.promises.open, self.world.now_ms
         self.dependencies.after_step(core, event, effects, asked, now_ms)
         self.reckoning.after_step(core, event, effects, before, self.world.now_ms)
+        for effect in effects:
+            if isinstance(effect, do.Reply | do.Recall):
+                self.promises.answered(effect)
         self._count(effects)
+        self.sometimes.update(met(self.world, core, event, effects))
+        due = self.commits.add(effects)
+        if due is not None:
+            self._perform(event, due)
+
+    def _commit(self) -> None:
+        """The commit that is under way ends."""
+        self._perform(ev.Ticked(), self.commits.end())
+
+    def _perform(self, event: ev.Event, effects: list[do.Effect]) -> None:
+        """Do what was asked for, all of which is durable; the daemon may die in between."""
         for effect in effects:
             if self._chance(self.rates.crash_in_step):
-                self.sometimes["crash between deeds"] += 1
-                self._crash()
-                self._start(rebooted=False)
+                self._crash_in(event, "between deeds")
                 return
             self._do(effect)
 
@@ -227,8 +305,6 @@ class Swarm(Troubles):
                 self.world.tell(ev.TreeEmpty(effect.agent, effect.incarnation))
         elif isinstance(effect, do.Journal):
             self._say(f"    {effect.record.event} {effect.record.agent}: {effect.record.message}")
-        elif isinstance(effect, do.Reply | do.Recall):
-            self.promises.answered(effect)
         elif isinstance(effect, do.Judge | do.Diagnose):
             self._ask(effect)
         elif isinstance(effect, do.Exit):
@@ -274,6 +350,7 @@ class Swarm(Troubles):
         """Note which branches were reached, so that a rare one is known to be tested."""
         for effect in effects:
             if isinstance(effect, do.Journal):
+                self.sometimes["Journal"] += 1
                 self.sometimes[effect.record.event] += 1
                 if effect.record.event == "agent.exited":
                     self.sometimes[f"exited {effect.record.reason}"] += 1

@@ -1,20 +1,18 @@
 """What is done to a world that it did not ask for: people, crashes, clocks, late news."""
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from random import Random
 
-import msgspec
-
 from agentd.config.schema import Config
-from agentd.config.units import Milliseconds
 from agentd.core import events as ev
 from agentd.core.lines import ActionBegun, Heartbeat
 from agentd.core.states import State, StopReason
 from agentd.core.supervisor import Supervisor
-from tests.sim.chance import Rates, draw_agent
-from tests.sim.world import Beats, Broken, Deliver, Dies, Process, World
+from tests.sim.chance import Rates
+from tests.sim.commits import Commits
+from tests.sim.world import Beats, Deliver, Dies, Process, World
 
 COMMANDS = (
     *("start", "stop", "restart", "kill", "pause", "resume", "resume", "hold", "unhold"),
@@ -31,6 +29,8 @@ class Troubles:
     config: Config
     core: Supervisor | None
     sometimes: Counter[str]
+    commits: Commits
+    asked: deque[ev.Requested]
     _requests: Iterator[int]
 
     def _say(self, text: str) -> None:
@@ -46,6 +46,12 @@ class Troubles:
         raise NotImplementedError
 
     def _crash(self) -> None:
+        raise NotImplementedError
+
+    def _next(self, until_ms: int | None = None) -> bool:
+        raise NotImplementedError
+
+    def _commit(self) -> None:
         raise NotImplementedError
 
     def _periods(self) -> None:
@@ -70,8 +76,10 @@ class Troubles:
         if stopped and self.random.random() < 0.3:
             cmd, names = "resume", stopped
         elif cooling and self.random.random() < 0.3:
-            cmd, names = self.random.choice(("pause", "resume")), cooling
-        select = ("all",) if self.random.random() < 0.1 else (self.random.choice(names),)
+            cmd, names = self.random.choice(("pause", "resume") * 3 + ("kill",)), cooling
+        select: tuple[str, ...] = (self.random.choice(names),)
+        if self.random.random() < 0.2:
+            select = self.random.choice((("all",), ("*",), (names[0], names[-1])))
         options: dict[str, object] = {}
         if cmd == "signal":
             options["signal"] = "SIGUSR1"
@@ -80,8 +88,11 @@ class Troubles:
         if cmd == "wait":
             options = {"for": self.random.choice(("ready", "healthy", "stopped"))}
             options["timeout_ms"] = self.random.randint(0, 20_000)
-        request = f"r{next(self._requests)}"
-        self._step(ev.Requested(request, cmd, "ada", select, "", options))
+        asked = ev.Requested(f"r{next(self._requests)}", cmd, "ada", select, "", options)
+        self.asked.append(asked)
+        if cmd == "kill" and names == cooling:
+            self.sometimes["fault K3"] += 1
+        self._step(asked)
         self._last_words(select[0])
         if self.random.random() < 0.01:
             self._step(ev.ShutdownAsked("ada"))
@@ -146,6 +157,7 @@ class Troubles:
         if self.random.random() < 0.2:
             self._say("the host reboots")
             self.core = None
+            self.commits.tear(self.sometimes)
             self.world.reboot()
             self.world.now_ms += self.random.randint(0, 60_000)
             self._start(rebooted=True)
@@ -155,50 +167,8 @@ class Troubles:
         self.world.now_ms += gap_ms
         self._step(ev.Gap(gap_ms, self.random.choice(("stall", "suspend"))))
 
-    def _trouble_reload(self) -> None:
-        agents = dict(self.config.agents)
-        names = list(agents)
-        name = self.random.choice(names)
-        needed = any(name in other.depends_on for other in agents.values())
-        restart: frozenset[str] = frozenset()
-        applied: frozenset[str] = frozenset()
-        what = self.random.random()
-        if what < 0.2 and len(agents) > 1 and not needed:
-            del agents[name]
-        elif what < 0.4:
-            agents[f"b{next(self._requests)}"] = draw_agent(self.random, names)
-        elif what < 0.7:
-            restart = frozenset({name})
-        else:
-            grace_ms = Milliseconds(self.random.choice((500, 3_000)))
-            agents[name] = msgspec.structs.replace(agents[name], stop_timeout_ms=grace_ms)
-            applied = frozenset({name})
-        self.config = msgspec.structs.replace(self.config, agents=agents)
-        self._step(ev.Configured(self.config, restart, applied))
-
     def _trouble_storage(self) -> None:
         self._step(ev.StorageChanged(self.random.random() < 0.5, "ENOSPC"))
-
-    def _trouble_old_exit(self) -> None:
-        """An end of an incarnation that is gone, or of one that never was."""
-        core = self.core
-        if core is None or not core.agents:
-            return
-        agent = core.agents[self.random.choice(list(core.agents))]
-        incarnation = agent.incarnation + self.random.choice((-1, -1, -2, 1))
-        late: ev.Event = self.random.choice(
-            (
-                ev.Exited(agent.name, incarnation, code=1),
-                ev.TreeEmpty(agent.name, incarnation),
-                ev.Spawned(agent.name, incarnation, 99),
-                ev.Validated(agent.name, incarnation, ok=True),
-                ev.SpawnFailed(agent.name, incarnation, "ENOENT"),
-            )
-        )
-        before = (agent.state, agent.presence, agent.durable.failures)
-        self._step(late)
-        if self.core is core and before != (agent.state, agent.presence, agent.durable.failures):
-            raise Broken(f"{agent.name}: a late {late} changed {before}")
 
     def _trouble_clock(self) -> None:
         """The wall clock is set, by a little or by days; or it was wrong and is put right."""

@@ -8,9 +8,9 @@ from random import Random
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.accounts import Periods
-from agentd.core.lines import Heartbeat, Line, Status
 from agentd.core.records import Baseline, Durable, IncidentRecord
 from tests.sim.chance import Rates
+from tests.sim.lives import lines_of, sample_of
 from tests.sim.talk import Talk
 
 SIGKILL = 9
@@ -18,6 +18,8 @@ SIGTERM = 15
 LATE_MS_MAX = 60_000
 # Civil periods of a world that lasts some minutes: hours, days and months in small.
 PERIODS_MS = (20_000, 60_000, 240_000)
+# So seldom that quiet time passes quickly, and often enough that nobody seems silent.
+HEALED_BEAT_MS = 2_500
 
 
 class Broken(AssertionError):  # noqa: N818 - named after what became of the invariant
@@ -46,6 +48,8 @@ class Process:
     pending_kill: bool = False
     talks: bool = False
     """It says more than that it lives."""
+    rounds: int = 0
+    """How often its work loop came round."""
 
     @property
     def lives(self) -> bool:
@@ -89,6 +93,8 @@ class World:
     wall_ahead_ms: int = 1_000_000
     """What the wall clock shows, less `now_ms`."""
     healed: bool = False
+    beat_ms: int = 1_000
+    """How often a work loop comes round."""
     disk: dict[str, Durable] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     """Incarnation recorded as having a process, by agent."""
@@ -97,6 +103,8 @@ class World:
     incidents: dict[int, IncidentRecord] = field(default_factory=dict)
     checkpoints: dict[tuple[str, str], int] = field(default_factory=dict)
     """The last state kept of each execution, by its number."""
+    answers: dict[str, bool] = field(default_factory=dict)
+    """Requests of operators whose answer is kept, so that none is carried out twice."""
     processes: dict[int, Process] = field(default_factory=dict)
     queue: list[tuple[int, int, Coming]] = field(default_factory=list)
     _count: int = 0
@@ -158,7 +166,7 @@ class World:
             self.tell(ev.SpawnFailed(agent, incarnation, "ENOENT"))
         else:
             lives = {"good": 1.0} if self.healed else self.rates.lives
-            life = self.random.choices(list(lives), [rate + 0.01 for rate in lives.values()])[0]
+            life = self.random.choices(list(lives), [rate + 0.001 for rate in lives.values()])[0]
             self._count += 1
             pid = 1_000 + self._count
             talks = not self.healed and self.random.random() < 0.6
@@ -245,27 +253,19 @@ class World:
         if process is None or not process.leader:
             return
         if not process.frozen:
-            line = self._said(process)
-            if line is not None:
+            process.rounds += 1
+            lines = lines_of(self, process)
+            if lines:
                 if process.talks and not self.healed:
                     for event in self.talk.events(process.agent, process.incarnation):
                         self.later(Deliver(event), 0)
-                lines: tuple[Line, ...] = (line,)
-                self.later(Deliver(ev.LinesReceived(process.agent, process.incarnation, lines)), 0)
-        self.later(coming, 1_000)
-
-    def _said(self, process: Process) -> Line | None:
-        if process.life == "hang" and not self.healed and self.random.random() < 0.3:
-            process.life = "hung"
-        if process.life in ("hung", "never_ready"):
-            return None
-        if process.life == "park" and self._chance(0.1):
-            return Heartbeat(status=Status.ERROR, retry_after_ms=self.random.randint(0, 30_000))
-        if self._chance(0.02):
-            return Heartbeat(silence_ms=self.random.randint(0, 60_000))
-        if process.talks and not self.healed:
-            return self.talk.heartbeat()
-        return Heartbeat(status=Status.WORKING, tokens=10)
+                heard = ev.LinesReceived(process.agent, process.incarnation, lines)
+                self.later(Deliver(heard), 0)
+            sample = sample_of(process)
+            if sample is not None and not self.healed:
+                sampled = ev.Sampled(process.agent, process.incarnation, *sample)
+                self.later(Deliver(sampled), 0)
+        self.later(coming, max(self.beat_ms, HEALED_BEAT_MS) if self.healed else self.beat_ms)
 
     def heal(self) -> None:
         """No more trouble: what was stuck can be killed, what hung beats again."""
@@ -294,6 +294,8 @@ class World:
                 self.baselines[effect.agent] = effect.baseline
             elif isinstance(effect, do.PersistIncident):
                 self.incidents[effect.incident.number] = effect.incident
+            elif isinstance(effect, do.Reply) and isinstance(event, ev.Requested):
+                self.answers[effect.request] = effect.error is None
             elif isinstance(effect, do.SaveCheckpoint):
                 self.checkpoints[effect.agent, effect.execution] = effect.seq
             elif isinstance(effect, do.Forget):
@@ -314,6 +316,18 @@ class World:
         """The daemon is gone: its inbox, its gated children, and what it wrote lazily."""
         self.lose_inbox()
         self.lazily.clear()
+        for process in [one for one in self.processes.values() if one.gated]:
+            del self.processes[process.pid]
+
+    def handed_over(self) -> None:
+        """The daemon became another: gated children end, and lines wait in their sockets."""
+        said = (ev.LinesReceived, ev.AgentAsked)
+        self.queue = [
+            entry
+            for entry in self.queue
+            if not isinstance(entry[2], Deliver) or isinstance(entry[2].event, said)
+        ]
+        heapq.heapify(self.queue)
         for process in [one for one in self.processes.values() if one.gated]:
             del self.processes[process.pid]
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from agentd.wire.commands import COMMANDS, Command, decode_command
+from agentd.wire.commands import COMMANDS, Command, decode_command, named_command
 from agentd.wire.lines import BadLine
 
 CONTRACT = [
@@ -108,6 +108,9 @@ def test_l4_a_name_is_looked_up_and_nothing_else(cmd: str) -> None:
         ("kill", {"select": ["a"]}, True, "operator"),
         ("reload", {}, True, "operator"),
         ("reload", {"dry_run": True}, False, "operator"),
+        ("kill", {"select": ["a"], "dry_run": True}, True, "operator"),  # it knows no such thing
+        ("events", {"trace": True}, False, "operator"),
+        ("wait", {"select": ["a"]}, False, "operator"),
         ("daemon", {}, False, "viewer"),
         ("daemon", {"action": "reexec"}, True, "operator"),
         ("shutdown", {}, True, "operator"),
@@ -118,6 +121,17 @@ def test_what_changes_something_is_told_apart(
 ) -> None:
     command = asked(cmd, args)
     assert (command.mutates, command.needs) == (mutates, needs)
+
+
+@pytest.mark.parametrize(
+    ("args", "needs"),
+    [(b'{"action":1}', "operator"), (b'{"action":{}}', "operator"), (b"5", "viewer")],
+)
+def test_who_may_is_known_before_the_arguments_are_looked_at(args: bytes, needs: str) -> None:
+    named = named_command(b'{"cmd":"daemon","args":%b}' % args)
+    assert named.needs == needs
+    with pytest.raises(BadLine):
+        named.checked()
 
 
 @pytest.mark.parametrize(

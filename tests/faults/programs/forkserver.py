@@ -1,11 +1,13 @@
 """Forks daemons that need import nothing any more: for tests that start hundreds of them.
 
-Reads one JSON document a line: `{"start": config, "env": {...}, "stderr": path}`, answered with
-a pid, or `{"reap": pid}`, answered with its exit code (negative: a signal) once it has ended.
+Reads one JSON document a line: `{"start": config, "argv": [...], "env": {...}, "stderr": path}`,
+answered with a pid, or `{"reap": pid}`, answered with its exit code (negative: a signal) once it
+has ended. A daemon with AGENTD_TEST_STOPPED in its environment stops before it does anything.
 """
 
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -40,6 +42,9 @@ def become_daemon(asked: dict[str, Any]) -> None:
         os.close(stderr)
         os.environ.clear()
         os.environ.update(asked["env"])
+        sys.orig_argv[:] = asked["argv"]  # what a re-exec becomes
+        if os.environ.pop("AGENTD_TEST_STOPPED", ""):
+            os.kill(os.getpid(), signal.SIGSTOP)
         code = run(Path(asked["start"]), None)
     except BaseException:
         traceback.print_exc()

@@ -2,7 +2,7 @@
 
 The file named by the first argument gets one line an answer: the moment (monotonic seconds),
 the milliseconds until the answer, and how many of them the daemon or this very process had
-no core to run on. What is left of the difference is the daemon's own doing.
+no core to run on (`starvation.py`). What is left of the difference is the daemon's own doing.
 """
 
 import json
@@ -13,16 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from starvation import CoreWatch
+
 EVERY_S = 0.05
-
-
-def waited_ms(pid: int) -> float:
-    """How long the first thread of a process has waited for a core."""
-    try:
-        waited_ns = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]
-    except OSError:
-        return 0.0
-    return int(waited_ns) / 1e6
 
 
 def connect() -> tuple[socket.socket, int]:
@@ -55,17 +48,16 @@ def main() -> None:
     sent = 0
     while True:
         sent += 1
-        starved, begun = waited_ms(daemon) + waited_ms(os.getpid()), time.monotonic()
+        watch = CoreWatch(daemon)
         try:
             ask(channel, {"id": sent, "token": token, "status": "ok", "task": "bystanding"})
         except OSError:
             channel.close()
             channel, daemon = connect()
             continue
-        took = (time.monotonic() - begun) * 1000
-        starved = waited_ms(daemon) + waited_ms(os.getpid()) - starved
+        took, starved = watch.took_ms()
         with notes.open("a") as file:
-            file.write(f"{begun:.6f} {took:.3f} {starved:.3f}\n")
+            file.write(f"{watch.begun:.6f} {took:.3f} {starved:.3f}\n")
         time.sleep(EVERY_S)
 
 

@@ -1,19 +1,25 @@
 """An agent that beats for a while and then gets into trouble, by the name of the first argument.
 
 stuck: reads from a socket that nobody writes to. spin: works without end. beside: hangs while
-a second thread beats. silence=S: announces it, and is silent. drain: says it shuts down, and is
-silent. print=BYTES: beats on, and prints so much between two beats. deaf: ignores SIGTERM, as
-do all its children. call: opens a call without an answer.
+a second thread beats. lock: waits for a lock that it holds itself. tls: shakes hands with a peer
+that never answers. Each of these notes the moment in the file FILE, if it is given as =FILE.
+
+silence=S: announces it, and is silent. drain: says it shuts down, and is silent. call: opens a
+call of a model without an answer; tool: one of a tool. human: waits for a person. parked: was told
+by its provider when to come back. print=BYTES: beats on, and prints a numbered line of so many
+bytes between two beats. deaf: ignores SIGTERM, as do all its children.
 """
 
 import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 BEATS = 5
 
@@ -50,13 +56,36 @@ def beat_on(channel: socket.socket, **more: object) -> None:
         time.sleep(0.1)
 
 
-def stuck(_channel: socket.socket, _figure: str) -> None:
+def note(path: str) -> None:
+    """Write down when the trouble begins, in seconds of the wall clock; whole or not at all."""
+    if path:
+        Path(f"{path}.new").write_text(repr(time.time()))
+        Path(f"{path}.new").rename(path)
+
+
+def stuck(_channel: socket.socket, figure: str) -> None:
+    note(figure)
     ours, theirs = socket.socketpair()
     ours.recv(1)
     theirs.close()
 
 
-def spin(_channel: socket.socket, _figure: str) -> None:
+def lock(_channel: socket.socket, figure: str) -> None:
+    held = threading.Lock()
+    held.acquire()
+    note(figure)
+    held.acquire()
+
+
+def tls(_channel: socket.socket, figure: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = socket.create_connection(silent.getsockname())
+        note(figure)
+        ssl.create_default_context().wrap_socket(client, server_hostname="provider.example")
+
+
+def spin(_channel: socket.socket, figure: str) -> None:
+    note(figure)
     while True:
         pass
 
@@ -81,9 +110,26 @@ def call(channel: socket.socket, _figure: str) -> None:
     time.sleep(600)
 
 
+def tool(channel: socket.socket, _figure: str) -> None:
+    beat(channel, type="call", phase="start", call="c1", op="tool", deadline_s=600)
+    time.sleep(600)
+
+
+def human(channel: socket.socket, _figure: str) -> None:
+    beat(channel, status="waiting_human")
+    time.sleep(600)
+
+
+def parked(channel: socket.socket, _figure: str) -> None:
+    beat(channel, status="error", retry_after_s=600)
+    time.sleep(600)
+
+
 def print_much(channel: socket.socket, figure: str) -> None:
+    number = 0
     while True:
-        sys.stdout.write("x" * (int(figure) - 1) + "\n")
+        number += 1
+        sys.stdout.write(f"{number} ".ljust(int(figure) - 1, "x") + "\n")
         sys.stdout.flush()
         channel = beat(channel)
         time.sleep(0.1)
@@ -92,10 +138,15 @@ def print_much(channel: socket.socket, figure: str) -> None:
 TROUBLES: dict[str, Callable[[socket.socket, str], None]] = {
     "stuck": stuck,
     "spin": spin,
+    "lock": lock,
+    "tls": tls,
     "beside": beside,
     "silence": silence,
     "drain": drain,
     "call": call,
+    "tool": tool,
+    "human": human,
+    "parked": parked,
     "print": print_much,
 }
 

@@ -1,0 +1,352 @@
+"""kill -9 of the supervisor, again and again: what becomes of twenty agents that count.
+
+    make bench-killed                                      agentd, supervisord, circus and pm2
+    .venv/bin/python -m bench.killed --rounds 20 agentd    some of them
+
+Each round: an operator stops and starts agents, some are killed or exit by themselves; at a
+random moment in the middle of that the supervisor is killed, while it is down some more agents
+end, it is started again at once as its service manager would, and everything is looked at. The
+seed is printed; `--seed` draws the same rounds again.
+"""
+
+import argparse
+import os
+import random
+import re
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.killed_fleets import Agentd, Fleet, is_alive
+from bench.killed_peers import FLEETS
+
+AGENTS = 20
+STOPPED_MIN = 2
+STOPPED_MAX = 6
+SETTLE_S_MAX = 30.0
+# A second look at what would be a finding: an agent between fork and exec is one of those.
+TWICE_S = 0.4
+EXIT_CODE = 3
+NUMBER = re.compile(rb"^(a\d\d) (\d+\.\d+) (\d+)$")
+
+
+@dataclass(slots=True)
+class Death:
+    """An end that this script caused, and knows all about."""
+
+    agent: str
+    incarnation: str
+    signal: signal.Signals
+    while_down: bool
+
+    @property
+    def exit(self) -> tuple[int | None, int | None]:
+        """Code and signal, as the kernel tells them."""
+        return (EXIT_CODE, None) if self.signal is signal.SIGUSR1 else (None, int(self.signal))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was seen; all but the first lines ought to be 0."""
+
+    rounds: int = 0
+    untouched: int = 0
+    """Agents that lived at the kill and to which nothing else was done, over all rounds."""
+    changed: int = 0
+    """... of those: another pid, or none, after it."""
+    doubled: int = 0
+    """Agents of which there were two or more at once."""
+    missing: int = 0
+    """Agents that should run and didn't, half a minute later."""
+    stops: int = 0
+    """Stopped agents at a kill, over all rounds."""
+    undone: int = 0
+    ends_down: int = 0
+    """Ends while no supervisor was there."""
+    never_told: int = 0
+    exits: Counter[str] = field(default_factory=Counter)
+    """Of the ends that were told: exact, unknown, or invented."""
+    written: int = 0
+    """Lines that agents wrote."""
+    lost: int = 0
+    repeated: int = 0
+    gaps: int = 0
+    back_s: list[float] = field(default_factory=list)
+    """From the start of the command until its command line gets an answer."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Play:
+    """The rounds of one supervisor."""
+
+    fleet: Fleet
+    rng: random.Random
+    tally: Tally = field(default_factory=Tally)
+    stopped: set[str] = field(default_factory=set)
+    doubtful: set[str] = field(default_factory=set)
+    """Asked for, and not answered: either may be true."""
+    touched: set[str] = field(default_factory=set)
+    deaths: list[Death] = field(default_factory=list)
+
+    def one_round(self) -> None:
+        self.touched.clear()
+        self.doubtful.clear()
+        self._stop_some()
+        before = self._trouble_until_killed()
+        stopped = self.stopped - self.doubtful
+        said = self.fleet.diary().stat().st_size if self.fleet.diary().exists() else 0
+        dead = self._die_while_down(before)
+        self.fleet.launch()
+        self.tally.back_s.append(self.fleet.await_answer())
+        self.settle()
+        self.tally.rounds += 1
+        self.tally.stops += len(stopped)
+        self._look(before, stopped)
+        if not isinstance(self.fleet, Agentd):
+            self._count_untold(dead, said)
+            self._end_orphans()
+        self._learn_doubtful()
+
+    def _stop_some(self) -> None:
+        """Have some agents stopped by an operator, and that acknowledged, well before the kill."""
+        while len(self.stopped) < STOPPED_MIN:
+            name = self.rng.choice(sorted(set(self.fleet.names) - self.stopped))
+            self.touched.add(name)
+            self.stopped.add(name)
+            if not self.fleet.stop(name):
+                self.doubtful.add(name)
+
+    def _trouble_until_killed(self) -> dict[str, int]:
+        """Do this and that, and be overtaken by the kill; return who lived right before it."""
+        before: dict[str, int] = {}
+
+        def strike() -> None:
+            time.sleep(after_s)
+            runs = self.fleet.runs()
+            before.update({name: pid for name, (pid, _) in runs.items() if is_alive(pid)})
+            self.fleet.kill()
+
+        after_s = self.rng.uniform(0.0, 1.5)
+        deeds = [self.rng.choice(("stop", "start", "die")) for _ in range(self.rng.randint(0, 3))]
+        killer = threading.Thread(target=strike)
+        killer.start()
+        for deed in deeds:
+            self._do(deed, killer)
+        killer.join()
+        return before
+
+    def _do(self, deed: str, killer: threading.Thread) -> None:
+        if deed == "die":
+            self._die(self.rng.choice(self.fleet.names), while_down=False)
+            return
+        if deed == "start" and self.stopped:
+            name = self.rng.choice(sorted(self.stopped))
+        elif deed == "stop" and len(self.stopped) < STOPPED_MAX:
+            name = self.rng.choice(sorted(set(self.fleet.names) - self.stopped))
+        else:
+            return
+        if not killer.is_alive():
+            return
+        self.touched.add(name)
+        done = self.fleet.stop(name) if deed == "stop" else self.fleet.start(name)
+        (self.stopped.add if deed == "stop" else self.stopped.discard)(name)
+        if not done or not killer.is_alive():
+            # pm2's command line starts a supervisor of its own where it finds none.
+            self.doubtful.add(name)
+
+    def _die(self, name: str, *, while_down: bool) -> bool:
+        if name in self.touched:
+            return False
+        pid, incarnation = self.fleet.runs()[name]
+        if not is_alive(pid):
+            return False
+        self.touched.add(name)
+        how = self.rng.choice((signal.SIGKILL, signal.SIGUSR1))
+        self.deaths.append(Death(name, incarnation, how, while_down))
+        os.kill(pid, how)
+        return True
+
+    def _die_while_down(self, before: dict[str, int]) -> list[str]:
+        chosen = self.rng.sample(self.fleet.names, self.rng.randint(0, 2))
+        dead = [name for name in chosen if name in before and self._die(name, while_down=True)]
+        self.tally.ends_down += len(dead)
+        return dead
+
+    def settle(self) -> None:
+        """Wait until everyone who should runs, as far as its supervisor knows."""
+        wanted = set(self.fleet.names) - self.stopped - self.doubtful
+        end = time.monotonic() + SETTLE_S_MAX
+        while time.monotonic() < end:
+            managed = self.fleet.managed()
+            runs = self.fleet.runs()
+            up = {name for name in managed if runs.get(name, (0, ""))[0] == managed[name]}
+            if wanted <= up:
+                break
+            time.sleep(0.1)
+        else:
+            self._note(f"not up after {SETTLE_S_MAX} s: {sorted(wanted - up)}")
+            self.tally.missing += len(wanted - up)
+        time.sleep(TWICE_S)
+
+    def _look(self, before: dict[str, int], stopped: set[str]) -> None:
+        managed = self.fleet.managed()
+        for name in before.keys() - self.touched - self.stopped:
+            self.tally.untouched += 1
+            if managed.get(name) != before[name]:
+                self.tally.changed += 1
+                self._note(f"{name}: pid {before[name]}, then {managed.get(name)}")
+        first = self.fleet.copies()
+        time.sleep(TWICE_S)
+        second = self.fleet.copies()
+        for name in self.fleet.names:
+            both = set(first[name]) & set(second[name])
+            if len(both) > 1:
+                self.tally.doubled += 1
+                self._note(f"{name}: {len(both)} copies, {sorted(both)}")
+        undone = {name for name in stopped if first[name] and second[name]}
+        for name in undone:
+            self.tally.undone += 1
+            self._note(f"{name} runs though it was stopped")
+        self.stopped -= undone
+
+    def _count_untold(self, dead: list[str], said: int) -> None:
+        """How many of the ends while it was down are mentioned by the supervisor afterwards."""
+        diary = self.fleet.diary()
+        text = diary.read_bytes()[said:].decode(errors="replace") if diary.exists() else ""
+        for name in dead:
+            if not re.search(rf"{name}\b.*exit|exit.*{name}\b", text):
+                self.tally.never_told += 1
+
+    def _end_orphans(self) -> None:
+        """End copies that nobody looks after, so that each round stands for itself."""
+        managed = set(self.fleet.managed().values())
+        for pids in self.fleet.copies().values():
+            for pid in set(pids) - managed:
+                os.kill(pid, signal.SIGKILL)
+
+    def _learn_doubtful(self) -> None:
+        if isinstance(self.fleet, Agentd):
+            intents = self.fleet.intents()
+            up = {name for name in self.doubtful if intents[name] == "up"}
+        else:
+            up = self.doubtful & self.fleet.managed().keys()
+        self.stopped = (self.stopped | self.doubtful) - up
+
+    def _note(self, told: str) -> None:
+        self.tally.notes.append(f"round {self.tally.rounds}: {told}")
+
+    # --- after all rounds
+
+    def count_exits(self) -> None:
+        """Compare every end that was told with how it really ended."""
+        assert isinstance(self.fleet, Agentd)
+        told = self.fleet.ends()
+        for death in self.deaths:
+            event = told.get(death.incarnation)
+            if event is None:
+                self.tally.never_told += 1
+                self._note(f"no end told of {death}")
+                continue
+            data = event["data"]
+            assert isinstance(data, dict)
+            seen = data["code"], data["signal"]
+            if seen == death.exit:
+                kind = "exact"
+            elif event["reason"] == "UNKNOWN" and seen == (None, None):
+                kind = "unknown"
+            else:
+                kind = "invented"
+                self._note(f"{death} was told as {event}")
+            self.tally.exits[f"{kind}, {'down' if death.while_down else 'up'}"] += 1
+
+    def count_lines(self) -> None:
+        """Compare each agent's own numbers with the log that its supervisor has."""
+        for name in self.fleet.names:
+            own = numbers_in(self.fleet.home / "counted" / name)
+            logged = numbers_in(self.fleet.log_of(name))
+            for run, numbers in own.items():
+                self.tally.written += len(numbers)
+                there = Counter(logged.get(run, []))
+                self.tally.gaps += numbers != list(range(1, len(numbers) + 1))
+                self.tally.lost += sum(not there[number] for number in numbers)
+                self.tally.repeated += sum(count - 1 for count in there.values() if count > 1)
+
+
+def numbers_in(path: Path) -> dict[str, list[int]]:
+    """The numbers of each run of an agent, in their order."""
+    found: dict[str, list[int]] = {}
+    if path.exists():
+        for line in path.read_bytes().splitlines():
+            if (match := NUMBER.match(line)) is not None:
+                found.setdefault(match[2].decode(), []).append(int(match[3]))
+    return found
+
+
+def play(fleet: Fleet, rounds: int, seed: int) -> Tally:
+    """All rounds on a fleet that runs."""
+    game = Play(fleet, random.Random(seed))
+    game.settle()
+    for number in range(rounds):
+        game.one_round()
+        if number % 10 == 9:
+            print(f"  {fleet.name}: {number + 1} of {rounds} rounds", flush=True)
+    if isinstance(fleet, Agentd):
+        game.count_exits()
+    # The agents end first, or they would write on while their lines are counted.
+    fleet.end()
+    game.count_lines()
+    return game.tally
+
+
+HEAD = (
+    "| | rounds | untouched agents with another pid | running twice | not running "
+    "| stops undone | lines lost | lines twice | ends while down: never told "
+    "| time to answer again, median (worst) |"
+)
+
+
+def row(name: str, tally: Tally) -> str:
+    back = f"{statistics.median(tally.back_s):.1f} s ({max(tally.back_s):.1f} s)"
+    cells = (
+        name,
+        tally.rounds,
+        f"{tally.changed} of {tally.untouched}",
+        tally.doubled,
+        tally.missing,
+        f"{tally.undone} of {tally.stops}",
+        f"{tally.lost} of {tally.written}",
+        tally.repeated,
+        f"{tally.never_told} of {tally.ends_down}",
+        back,
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *FLEETS], help="by default all")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--agents", type=int, default=AGENTS)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    asked = parser.parse_args()
+    # Ended early, it takes along what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    print(f"--seed {asked.seed}", flush=True)
+    rows = []
+    for name in asked.names or FLEETS:
+        with FLEETS[name](asked.agents) as fleet:
+            tally = play(fleet, asked.rounds, asked.seed)
+        rows.append(row(name, tally))
+        print("\n".join(tally.notes[:40]), flush=True)
+        print(f"{name}: exits told: {dict(tally.exits)}; gaps in counters: {tally.gaps}")
+    print(HEAD, "|---" * (HEAD.count("|") - 1) + "|", *rows, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

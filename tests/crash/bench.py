@@ -1,0 +1,254 @@
+"""One daemon with an agent for each thing that must outlive it, and what was seen of them."""
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.daemon.alert_receivers import webhook, with_sinks
+from tests.daemon.harness import WAIT_S, Document, Refused, alive, read_line
+from tests.faults.forked import ForkedDaemon, ForkServer
+from tests.faults.guard import KEPT, environ_of, kind_of
+from tests.sinks.receiver import Receiver
+
+TARGET = "target"
+KEEPER = "keeper"
+SPENDER = "spender"
+FRAGILE = "fragile"
+EXTRA = "extra"
+# A traced daemon that begins anew imports all of itself under strace.
+OVER_S = 90.0
+TOKENS_MAX = 1_000
+SAVED_TOKENS = 54_321
+# Longer than any run of the enumeration: an agent that ends by itself is no invariant's matter.
+A_DAY_S = 86_400
+ONE_FAILURE = "[restart]\nfailures_max = 1\n"
+
+
+@dataclass
+class Before:
+    """What was shown before an operation; none of it may get less."""
+
+    cursor: int
+    agents: dict[str, Document]
+    at_s: float
+
+
+@dataclass
+class Attempt:
+    """One operation as whoever asked for it saw it."""
+
+    request: str = ""
+    line: Document = field(default_factory=dict)
+    reply: Document | None = None
+
+    @property
+    def acknowledged(self) -> bool:
+        return self.reply is not None and bool(self.reply["ok"])
+
+
+class Bench:
+    """Begins with everything that must last: an intent, a pause, a cooldown, a count, a state."""
+
+    def __init__(self, root: Path, server: ForkServer, receiver: Receiver) -> None:
+        self.daemon = ForkedDaemon(root, server)
+        self.receiver = receiver
+        self.numbers = itertools.count(1)
+        self.kept: list[Document] = []
+        """States of the keeper that were sent; the last acknowledged one at `kept_acked`."""
+        self.kept_acked = -1
+        self.actions: dict[str, str] = {}
+        """Keys of actions, and what of them was acknowledged last: `intent`, `done` or nothing."""
+        self.deed = ""
+        """The key of the one that is begun or ended next."""
+        self.pids: dict[str, int] = {}
+        """Of agents to which nothing is ever done."""
+        self.before = Before(0, {}, 0.0)
+        """What was seen before the operation that is under way."""
+        with_sinks(self.daemon, webhook("ops", receiver.url))
+        for name in (TARGET, "bystander", "resting", "down", KEEPER):
+            self.daemon.sleeper(name, 'stop_timeout = "2s"', A_DAY_S)
+        self.daemon.beater("chatty")
+        self.daemon.sleeper("tired", '[restart]\ncooldown = "1h"\nfailures_max = 100', A_DAY_S)
+        for name in ("given-up", FRAGILE):
+            self.daemon.sleeper(name, ONE_FAILURE, A_DAY_S)
+        self.daemon.sleeper(SPENDER, f"[budget]\ntokens_per_run = {TOKENS_MAX}", A_DAY_S)
+        self.daemon.sleeper("saver", "[budget]\ntokens_per_day = 1000000000", A_DAY_S)
+
+    def begin(self) -> None:
+        """Start it, and bring each agent to what it stands for."""
+        daemon = self.daemon
+        daemon.start()
+        for name in ("bystander", "resting", "down", "tired", "given-up", "saver", KEEPER):
+            daemon.until_state(name, "running")
+        daemon.ask("pause", select=["resting"], reason="it rests")
+        daemon.ask("kill", select=["down"], reason="it stays down")
+        self.strike("given-up")
+        daemon.until_state("given-up", "escalated")
+        for _ in range(2):
+            self.strike("tired")
+        daemon.until_state("tired", "cooldown")
+        self.spend("saver", SAVED_TOKENS)
+        # Of what nothing was decided on, the last seconds may be lost; not these.
+        kept = "SELECT count(*) FROM agents WHERE name = 'saver' AND durable LIKE ?"
+        daemon.until_true(lambda: self.rows(kept, f"%{SAVED_TOKENS}%")[0][0])
+        assert self.tell_agent_line(KEEPER, self.next_state()).acknowledged
+        self.kept_acked = 0
+        daemon.until_state("resting", "paused")
+        daemon.until_state("down", "stopped")
+        self.pids = {name: daemon.status(name)["pid"] for name in ("bystander", "resting")}
+
+    # --- what is done to it
+
+    def strike(self, name: str) -> None:
+        """Kill the leader of an agent from outside, once it runs."""
+        shown = self.daemon.until(name, lambda s: s["state"] == "running" and s["pid"])
+        before = len(self.daemon.events(name, "agent.exited"))
+        os.kill(shown["pid"], signal.SIGKILL)
+        self.daemon.until_true(lambda: len(self.daemon.events(name, "agent.exited")) > before)
+
+    def command(self, cmd: str, request: str, **args: object) -> Attempt:
+        """Ask once under an id of one's own choosing; what is no answer is no error here."""
+        attempt = Attempt(request, {"id": request, "cmd": cmd, "args": args})
+        self.send(attempt)
+        return attempt
+
+    def send(self, attempt: Attempt) -> None:
+        attempt.reply = None
+        with contextlib.suppress(OSError), self.daemon.connect(WAIT_S) as channel:
+            channel.sendall(json.dumps(attempt.line).encode() + b"\n")
+            attempt.reply = json.loads(read_line(channel))
+
+    def tell_agent_line(self, name: str, line: Document) -> Attempt:
+        """Say something as an agent, by its token."""
+        pid = self.daemon.status(name)["pid"]
+        return self.say(environ_of(pid)["AGENTD_TOKEN"], line)
+
+    def say(self, token: str, line: Document) -> Attempt:
+        attempt = Attempt(str(line["id"]), {**line, "token": token})
+        self.send(attempt)
+        return attempt
+
+    def next_state(self) -> Document:
+        state = {"number": len(self.kept), "text": 'a "quoted" line of é'}
+        self.kept.append(state)
+        return {"type": "checkpoint.put", "id": f"put {len(self.kept)}", "state": state}
+
+    def spend(self, name: str, tokens: int) -> Attempt:
+        usage = {"input_tokens": tokens}
+        number = next(self.numbers)
+        line = {"type": "call", "phase": "end", "model": "m", "usage": usage}
+        return self.tell_agent_line(name, {**line, "call": f"c{number}", "id": f"c{number}"})
+
+    # --- what is seen of it
+
+    def look(self) -> Before:
+        begun_s = time.monotonic()
+        shown = {agent["name"]: agent for agent in self.daemon.ask("status")["agents"]}
+        return Before(self.last_event(), shown, begun_s)
+
+    def until(self, name: str, wanted: Callable[[Document], object]) -> None:
+        """Wait until an agent is as wanted; one that is not known yet may still come."""
+
+        def look() -> bool:
+            with contextlib.suppress(Refused):
+                return bool(wanted(self.daemon.status(name)))
+            return False
+
+        self.daemon.until_true(look, lambda: f"{name}: {self.daemon.ask('status')}")
+
+    def last_event(self) -> int:
+        return int(self.rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
+
+    def happened(self, agent: str, event: str, cursor: int) -> int:
+        """How often the store has it after `cursor`; asks the daemon nothing."""
+        words = "SELECT count(*) FROM events WHERE id > ? AND event = ? AND agent IS ?"
+        return int(self.rows(words, cursor, event, agent)[0][0])
+
+    def rows(self, words: str, *values: object) -> list[tuple[Any, ...]]:
+        """Read the store itself: an answer of the daemon's is made of calls that count."""
+        place = f"file:{self.daemon.root}/state/agentd.db?mode=ro"
+        with closing(sqlite3.connect(place, uri=True)) as store:
+            return store.execute(words, values).fetchall()
+
+    def wait_for(self, look: Callable[[], bool]) -> bool:
+        """Wait until the daemon is dead (False) or `look` says so (True)."""
+        process = self.daemon.process
+        assert process is not None
+        end = time.monotonic() + OVER_S
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                return False
+            if look():
+                return True
+            time.sleep(0.01)
+        raise AssertionError(f"neither dead nor done\n{self.daemon.log()}")
+
+    def leaders(self) -> Counter[str]:
+        """How many leaders live, by agent: processes at the top of an incarnation's tree."""
+        found: Counter[str] = Counter()
+        for pid in self.daemon.survivors():
+            with contextlib.suppress(OSError, KeyError):
+                name = environ_of(pid)["AGENTD_AGENT"]
+                if os.getsid(pid) == pid and alive(pid):
+                    found[name] += 1
+        return found
+
+    def open_files(self) -> Counter[str]:
+        """The daemon's open files by kind, without what it keeps open on purpose."""
+        kinds: Counter[str] = Counter()
+        for entry in Path(f"/proc/{self.daemon.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                kinds[kind_of(str(entry.readlink()))] += 1
+        return Counter({kind: count for kind, count in kinds.items() if not kind.endswith(KEPT)})
+
+    def restart(self) -> float:
+        """Start the next daemon; seconds until it said that it is ready."""
+        self.daemon.heard()  # a word of the one before is no word of this one
+        begun = time.monotonic()
+        self.daemon.start()
+        return time.monotonic() - begun
+
+    def start_stopped(self) -> None:
+        """Start a daemon that waits for SIGCONT before it does anything."""
+        self.daemon.start(ready=False, env={"AGENTD_TEST_STOPPED": "1"})
+        self.daemon.until_true(lambda: _is_stopped(self.daemon.pid))
+
+    def close(self) -> None:
+        self.daemon.close()
+
+
+class Follower:
+    """Follows the journal from a moment on, and keeps what it was shown."""
+
+    def __init__(self, bench: Bench, cursor: int) -> None:
+        self._channel = bench.daemon.connect(WAIT_S)
+        line = {"id": "f", "cmd": "events", "args": {"after": cursor}, "follow": True}
+        self._channel.sendall(json.dumps(line).encode() + b"\n")
+
+    def shown(self) -> list[Document]:
+        """Every event that has arrived by now, in the order of arrival."""
+        buffer = b""
+        with self._channel, contextlib.suppress(ConnectionError):
+            while select.select([self._channel], [], [], 0)[0]:
+                part = self._channel.recv(1 << 16)
+                if not part:
+                    break
+                buffer += part
+        whole = buffer[: buffer.rfind(b"\n") + 1]
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return [line["event"] for line in lines if "event" in line]
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

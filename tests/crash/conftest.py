@@ -1,0 +1,84 @@
+"""Daemons of the enumeration, and the table at the end of it."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.crash.bench import Bench
+from tests.crash.points import TABLE
+from tests.faults.conftest import fork_server
+from tests.faults.forked import ForkServer
+from tests.sinks.receiver import Receiver
+
+HEAD = ("operation", "injected", "call", "points", "hit", "recovery_s_max")
+
+
+class Benches:
+    """The bench of all operations; after a failure the next one begins with a new one."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self._server = server
+        self._stack: ExitStack | None = None
+        self._failed = -1
+        self.bench: Bench | None = None
+
+    def take(self, failed: int) -> Bench:
+        if self.bench is None or failed != self._failed:
+            self.close()
+            self._failed, self._stack = failed, ExitStack()
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="agentd-"))
+            Path(folder).chmod(0o755)
+            receiver = self._stack.enter_context(Receiver())
+            self.bench = Bench(Path(folder), self._server, receiver)
+            self._stack.callback(self.bench.close)
+            self.bench.begin()
+        return self.bench
+
+    def close(self) -> None:
+        if self._stack is not None:
+            self._stack.close()
+        self.bench = self._stack = None
+
+
+@pytest.fixture(scope="session")
+def benches(fork_server: ForkServer) -> Iterator[Benches]:
+    benches = Benches(fork_server)
+    try:
+        yield benches
+    finally:
+        benches.close()
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest, benches: Benches) -> Bench:
+    """A daemon with its fleet, running."""
+    return benches.take(request.session.testsfailed)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was enumerated, one row an operation and a call."""
+    rows = [
+        row
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, told in getattr(report, "user_properties", ())
+        if name == TABLE
+        for row in told
+    ]
+    if not rows:
+        return
+    terminalreporter.section("crash enumeration")
+    cells = [HEAD, *([str(row[name]) for name in HEAD] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(HEAD))]
+    for line in cells:
+        padded = (word.ljust(width) for word, width in zip(line, widths, strict=True))
+        terminalreporter.line("  ".join(padded).rstrip())
+    hit = sum(row["hit"] for row in rows)
+    terminalreporter.line(f"{sum(row['points'] for row in rows)} points, {hit} of them hit")
+
+
+__all__ = ["bench", "fork_server"]

@@ -1,0 +1,152 @@
+"""The daemon's own ends: killed, hung, replaced; and what is known of agents that end meanwhile."""
+
+import os
+import signal
+from pathlib import Path
+
+from lab import (
+    PROGRAMS,
+    Document,
+    Tally,
+    agent,
+    alive,
+    ask,
+    leaf_of,
+    main_pid,
+    of_unit,
+    pids,
+    running,
+    settled,
+    sh,
+    until,
+    wait_for,
+)
+
+QUIT = Path("/var/tmp/quit")
+# How many seconds a start of the daemon sleeps first (`run.SCRIPT`), and that it has begun to.
+SLOW, BEGUN = Path("/run/agentd/slow"), Path("/run/agentd/slow.begun")
+SLOW_S = 25
+WATCHDOG_S = 20
+# Before, nobody but its parent can know how a process ended.
+REMEMBERS = tuple(int(word) for word in os.uname().release.split(".")[:2]) >= (6, 15)
+OWN = {
+    # Ends with a code of its own when a file says so, whoever watches.
+    "quits": f"command = ['python3', '-S', '{PROGRAMS}/quitter.py', '{QUIT}']\n"
+    'autostart = false\nrestart.policy = "never"',
+}
+
+
+def begin_quitter() -> int:
+    QUIT.unlink(missing_ok=True)
+    ask("start", select=["quits"])
+    wait_for("quits", state="running")
+    return int(agent("quits")["pid"])
+
+
+def quit_meanwhile(tally: Tally, what: str, pid: int) -> None:
+    """Have it exit with 7 while no daemon looks."""
+    QUIT.touch()
+    ended = until(lambda: not alive(pid), 20)
+    tally.check(f"{what}: an agent exits while no daemon looks", ended and not ask("ping"))
+
+
+def how_it_ended() -> Document:
+    found: Document = settled("quits").get("last_exit") or {}
+    return found
+
+
+def kept_fds() -> int:
+    return int(of_unit("agentd", "NFileDescriptorStore") or 0)
+
+
+def living() -> int:
+    return sum(bool(one.get("pid")) for one in ask("status").get("agents") or [])
+
+
+def survives(tally: Tally, what: str, end_daemon: int, quitter: int = 0) -> None:
+    """Send the daemon a signal, and see it come back with the same agents."""
+    before, daemon = pids(), main_pid()
+    os.kill(daemon, end_daemon)
+    if quitter:
+        quit_meanwhile(tally, what, quitter)
+    back = until(
+        lambda: main_pid() not in (0, daemon) and of_unit("agentd", "SubState") == "running"
+    )
+    tally.check(f"{what}: systemd starts it again", back, of_unit("agentd", "Result"))
+    for name, pid in before.items():
+        tally.check(f"{what}: {name} is adopted", wait_for(name, pid=pid, state="running"))
+    tally.check(f"{what}: no second copy", len(running("sleep 91002")) == 1)
+    tally.check(f"{what}: a kill stays", agent("killed").get("intent") == "killed")
+
+
+def a_crash_spares_the_agents(tally: Tally) -> None:
+    quitter = begin_quitter()
+    kept = until(lambda: kept_fds() == living(), 10)
+    tally.check("g3: systemd keeps a pidfd of each agent", kept, (kept_fds(), living()))
+    survives(tally, "g1 kill -9", signal.SIGKILL, quitter)
+    seen = how_it_ended()
+    known = (seen.get("reason"), seen.get("code"), seen.get("signal"))
+    wanted = ("EXITED", 7, None) if REMEMBERS else ("UNKNOWN", None, None)
+    tally.check("g3: what the kernel doesn't tell isn't made up", known == wanted, seen)
+    tally.check(
+        "g3: and the evidence says why", "no daemon watched" in (seen.get("evidence") or "")
+    )
+    survives(tally, "g12 watchdog", signal.SIGSTOP)
+    log = sh("journalctl", "-b", "-o", "cat", "--no-pager", "-u", "agentd").stdout
+    tally.check("g12: it was the watchdog", "Watchdog timeout" in log)
+    tally.check("g12: restart never met 219/CGROUP", "219/CGROUP" not in log)
+
+
+def a_death_unseen_is_not_invented(tally: Tally) -> None:
+    daemon, victim = main_pid(), agent("other").get("pid", 0)
+    os.kill(daemon, signal.SIGSTOP)
+    os.kill(victim, signal.SIGKILL)
+    os.kill(daemon, signal.SIGKILL)
+    back = until(lambda: agent("other").get("pid") not in (None, 0, victim))
+    ended = agent("other").get("last_exit") or {}
+    tally.check("g3: decided once, and restarted", back, ended)
+    honest = ended.get("reason") == "UNKNOWN" or ended.get("signal") == signal.SIGKILL
+    tally.check("g3: a true reason, or UNKNOWN", honest, ended)
+
+
+def reexec_spares_the_agents(tally: Tally) -> None:
+    """Replace it by an image that is slower to start than the watchdog is patient."""
+    quitter = begin_quitter()
+    before, daemon, restarts = pids(), main_pid(), of_unit("agentd", "NRestarts")
+    BEGUN.unlink(missing_ok=True)
+    SLOW.write_text(str(SLOW_S))
+    os.kill(daemon, signal.SIGUSR2)
+    tally.check("g8 SIGUSR2: it becomes another image", until(BEGUN.exists))
+    quit_meanwhile(tally, "g8", quitter)
+    patience = of_unit("agentd", "WatchdogUSec")
+    tally.check("g8: systemd is patient meanwhile", patience == "5min", patience)
+    # It listens on, and answers when it can.
+    fresh = until(lambda: (ask("status").get("daemon") or {}).get("pid") == daemon)
+    SLOW.unlink()
+    tally.check("g8: a new daemon answers, with the same pid", fresh and main_pid() == daemon)
+    tally.check("g8: it wasn't restarted", of_unit("agentd", "NRestarts") == restarts)
+    watched = until(lambda: of_unit("agentd", "WatchdogUSec") == f"{WATCHDOG_S}s", 20)
+    tally.check("g8: and watched as before", watched, of_unit("agentd", "WatchdogUSec"))
+    for name, pid in before.items():
+        tally.check(f"g8: {name} is adopted", wait_for(name, pid=pid, state="running"))
+    seen = how_it_ended()
+    known = (seen.get("reason"), seen.get("code"), seen.get("signal"))
+    tally.check("g8: its parent still, it knows that exit", known == ("EXITED", 7, None), seen)
+    kept = until(lambda: kept_fds() == living(), 10)
+    tally.check("g8: systemd keeps as many pidfds as agents live", kept, (kept_fds(), living()))
+
+
+def systemd_is_told_other_things(tally: Tally) -> None:
+    for verb in ("daemon-reload", "daemon-reexec"):
+        sh("systemctl", verb)
+        limits = leaf_of(agent("steady")["pid"]) / "memory.max"
+        tally.check(f"systemctl {verb} leaves the groups alone", limits.exists())
+    tally.check("systemctl reload is heard", sh("systemctl", "reload", "agentd").returncode == 0)
+
+
+CHECKS = (
+    a_crash_spares_the_agents,
+    a_death_unseen_is_not_invented,
+    reexec_spares_the_agents,
+    systemd_is_told_other_things,
+)

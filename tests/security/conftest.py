@@ -1,0 +1,3 @@
+from tests.daemon.harness import daemon
+
+__all__ = ["daemon"]

@@ -1,0 +1,117 @@
+"""What is printed at the end: memory and files over the run, latencies, and the table of faults."""
+
+from collections.abc import Sequence
+
+from tests.faults.guard import LAG_MS_MAX, STATUS_MS_MAX
+from tests.soak.kinds import KINDS
+from tests.soak.looks import Looker, Sample
+from tests.soak.soak import Soak
+
+MIB = 1 << 20
+WARM_UP_S = 300.0
+"""Until then caches, baselines and histories fill up."""
+FLAT_FROM_S = 900.0
+"""A life that is shorter says nothing about a slope."""
+GROWTH_MAX = 1.05
+"""FAULTS G14: flat within 5 %."""
+
+
+def longest_life(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples of that image of the daemon which lived longest."""
+    lives: dict[tuple[int, int], list[Sample]] = {}
+    for one in samples:
+        lives.setdefault((one.pid, one.life), []).append(one)
+    return max(lives.values(), key=lambda life: life[-1].at_s - life[0].at_s)
+
+
+def slope_per_h(samples: Sequence[Sample]) -> float:
+    """Bytes an hour by which the daemon's memory grows: least squares over its samples."""
+    count = len(samples)
+    mean_t = sum(one.at_s for one in samples) / count
+    mean_y = sum(one.rss_bytes for one in samples) / count
+    over = sum((one.at_s - mean_t) * (one.rss_bytes - mean_y) for one in samples)
+    under = sum((one.at_s - mean_t) ** 2 for one in samples)
+    return over / under * 3600 if under else 0.0
+
+
+def middle(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def sizes(soak: Soak, looker: Looker) -> None:
+    """Memory, files, threads, zombies; a life that was long enough must be flat."""
+    life = longest_life(looker.samples)
+    length_s = life[-1].at_s - life[0].at_s
+    warm = [one for one in life if one.at_s - life[0].at_s >= min(WARM_UP_S, length_s / 3)]
+    tenth = max(1, len(warm) // 10)
+    early = middle([one.rss_bytes for one in warm[:tenth]])
+    late = middle([one.rss_bytes for one in warm[-tenth:]])
+    say = soak.say
+    say(f"daemon: {soak.deaths_of_daemons} times killed, {looker.life} times executed anew or")
+    say(f"  started again; its longest life {length_s / 60:.1f} min, in which")
+    say(f"  RSS at its start {life[0].rss_bytes / MIB:.1f} MiB,")
+    say(f"  after warm-up {early / MIB:.1f} MiB,")
+    say(f"  at its end {late / MIB:.1f} MiB; slope {slope_per_h(warm) / MIB:+.2f} MiB/h;")
+    most = max(one.rss_bytes for one in looker.samples)
+    say(f"  the most in all of its lives {most / MIB:.1f} MiB")
+    fds = [one.fds for one in warm]
+    say(f"  open files after warm-up {middle(fds[:tenth])}, at its end {middle(fds[-tenth:])}")
+    threads = [one.threads for one in life]
+    zombies = max(one.zombies for one in looker.samples)
+    say(f"  threads {middle(threads)} (at most {max(threads)}), zombies seen at once {zombies}")
+    if length_s >= FLAT_FROM_S and late > early * GROWTH_MAX:
+        soak.broke(f"RSS grew from {early / MIB:.1f} to {late / MIB:.1f} MiB in one life")
+
+
+def latencies(soak: Soak) -> None:
+    """How long the loop kept an agent waiting, and `status` an operator."""
+    lag = [took - starved for _, took, starved in soak.fleet.answers()]
+    watch = soak.fleet._watch
+    asked = [
+        one.took_ms
+        for one in (watch.asked if watch else [])
+        if not soak.fleet.is_away(one.begun, one.ended) and one.error is None
+    ]
+    for what, values, most in (
+        ("an agent's answer", lag, LAG_MS_MAX),
+        ("status", asked, STATUS_MS_MAX),
+    ):
+        if values:
+            soak.say(
+                f"{what}: p50 {percentile(values, 0.5):.1f} ms, "
+                f"p99 {percentile(values, 0.99):.1f} ms, "
+                f"at most {max(values):.1f} ms (<= {most:.0f}), of {len(values)}"
+            )
+
+
+def table(soak: Soak) -> None:
+    """Kinds, how many of each, and what was seen."""
+    soak.say(f"{'fault':46} {'ids':12} {'count':>5}  seen")
+    for kind in KINDS.values():
+        seen = soak.seen[kind.name]
+        if not seen:
+            continue
+        words = ", ".join(
+            f"{what} {n}" if len(seen) > 1 else what for what, n in seen.most_common(4)
+        )
+        soak.say(f"{kind.name:46} {kind.ids:12} {sum(seen.values()):5}  {words}")
+
+
+def totals(soak: Soak) -> None:
+    told = soak.listener.told
+    words = ("agent.starting", "agent.exited", "agent.escalated", "agent.adopted", "agent.paused")
+    soak.say(
+        f"events {soak.listener.cursor} (followed over {soak.listener.cuts} cuts): "
+        + ", ".join(f"{word.partition('.')[2]} {told[word]}" for word in words)
+    )
+    ledger = soak.ledger
+    soak.say(
+        f"orders {ledger.orders}: {ledger.refused} refused, {ledger.unanswered} unanswered, "
+        f"{ledger.replayed} sent twice; alerts taken {len(soak.good.accepted())} and "
+        f"{len(soak.bad.accepted())}"
+    )

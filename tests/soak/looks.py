@@ -1,0 +1,175 @@
+"""What is looked at all the while: figures of the daemon, and what must hold at every moment."""
+
+import contextlib
+import os
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.daemon.harness import Document, Refused, alive
+from tests.faults.guard import INNOCENT, environ_of
+from tests.soak.soak import Soak
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+DOWN = ("stopped", "killed")
+# What was spent may be this old on disk when the daemon is killed (FAULTS §4: 5 s), and as old
+# again when it was looked at.
+UNSAVED_S = 8.0
+SCAN_EVERY_S = 3.0
+CONFIRM_S = 0.5
+INV13_MARGIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The daemon's size at one moment."""
+
+    at_s: float
+    pid: int
+    life: int
+    """The how manieth image: a kill or a re-exec begins a new one."""
+    rss_bytes: int
+    fds: int
+    threads: int
+    zombies: int
+
+
+class Looker:
+    """Looks about once a second, and remembers."""
+
+    def __init__(self, soak: Soak) -> None:
+        self.samples: list[Sample] = []
+        self.life = 0
+        self._soak = soak
+        self._spent: dict[tuple[str, str, str], deque[tuple[float, float]]] = defaultdict(deque)
+        self._scanned_s = 0.0
+
+    def look(self) -> None:
+        """Take a sample and check what must always hold; the daemon must be up."""
+        soak = self._soak
+        with soak.checked("a look"):
+            self._measure()
+            begun = time.monotonic()
+            shown = {one["name"]: one for one in soak.fleet.ask("status")["agents"]}
+            for agent in shown.values():
+                self._check(agent)
+            self._check_bystander(shown[INNOCENT])
+            if begun - self._scanned_s > SCAN_EVERY_S:
+                self._scanned_s = begun
+                self.scan()
+
+    def _measure(self) -> None:
+        pid = self._soak.fleet.pid
+        place = Path(f"/proc/{pid}")
+        status = (place / "status").read_text()
+        threads = int(status.partition("Threads:")[2].split()[0])
+        rss = int((place / "statm").read_text().split()[1]) * PAGE_BYTES
+        fds = len(os.listdir(place / "fd"))  # noqa: PTH208 - the shortest way to a count
+        self.samples.append(
+            Sample(self._soak.now_s, pid, self.life, rss, fds, threads, zombies_of(pid))
+        )
+
+    def _check(self, agent: Document) -> None:
+        if wrong := self._soak.ledger.compare(agent):
+            self._soak.broke(wrong)
+        self._check_spent(agent)
+        self._check_health(agent)
+
+    def _check_bystander(self, shown: Document) -> None:
+        """Innocents untouched: same pid, no failure, no restart; healthy but for a moment."""
+        found = shown["state"], shown["pid"], shown["failures"], shown["restarts"]
+        if found != ("running", self._soak.fleet.bystander_pid, 0, 0):
+            self._soak.broke(f"the bystander was harmed: {found}")
+
+    def _check_spent(self, agent: Document) -> None:
+        """INV11: within an execution and a day nothing that was spent is forgotten."""
+        now, execution = time.monotonic(), agent["execution"]
+        figures = {"tokens_total": agent["tokens"]["total"]}
+        figures |= {one["name"]: one["used"] for one in agent["budgets"]}
+        for name, used in figures.items():
+            if used is None or (name == "tokens_total" and agent["pid"] is None):
+                continue
+            history = self._spent[agent["name"], execution, name]
+            floor = max((one for at, one in history if now - at > UNSAVED_S), default=0)
+            if used < floor and name != "tokens_total":
+                self._soak.broke(f"INV11: {agent['name']} {name} fell from {floor} to {used}")
+            history.append((now, used))
+            while len(history) > 2 and now - history[1][0] > UNSAVED_S:
+                history.popleft()
+
+    def _check_health(self, agent: Document) -> None:
+        """INV13: health as shown follows from what is shown beside it."""
+        limits, silence_s = agent["thresholds_s"], agent["silence_s"]
+        told = agent["health"]
+        if agent["intent"] == "killed" and told != "killed":
+            self._soak.broke(f"INV13: {agent['name']} is killed and shown as {told}")
+        explained = agent["expected_silence_s"] or agent["open_call"] or agent["no_progress"]
+        if (
+            agent["state"] != "running"
+            or agent["intent"] != "up"
+            or not limits
+            or silence_s is None
+            or not agent["heartbeats"]
+            or explained
+        ):
+            return
+        # The other way round proves nothing: silence that the daemon caused itself isn't charged.
+        if silence_s < limits["degraded"] - INV13_MARGIN_S and told != "healthy":
+            self._soak.broke(f"INV13: {agent['name']} is {told} after {silence_s} s of silence")
+
+    # --- processes
+
+    def scan(self) -> None:
+        """INV1 and INV3, by the environment of every process there is."""
+        soak = self._soak
+        before = self._states()
+        trees = self.trees()
+        doubled = {name: runs for name, runs in trees.items() if len(runs) > 1}
+        if doubled:
+            self._confirm_doubled(doubled)
+        haunted = [
+            (name, [pid for pids in trees[name].values() for pid in pids])
+            for name, (intent, state) in before.items()
+            if intent in DOWN and state == "stopped" and trees.get(name)
+        ]
+        if haunted:
+            time.sleep(CONFIRM_S)
+            after = self._states()
+            for name, pids in haunted:
+                left = [pid for pid in pids if alive(pid)]
+                if left and after.get(name) == before[name]:
+                    soak.broke(f"INV3: {name} is {before[name]} and pids {left} live")
+
+    def trees(self) -> dict[str, dict[str, list[int]]]:
+        """Pids of living processes by agent and incarnation."""
+        found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for pid in self._soak.fleet.survivors():
+            with contextlib.suppress(OSError, KeyError):
+                environ = environ_of(pid)
+                if alive(pid):
+                    found[environ["AGENTD_AGENT"]][environ["AGENTD_INCARNATION"]].append(pid)
+        return found
+
+    def _confirm_doubled(self, doubled: dict[str, dict[str, list[int]]]) -> None:
+        """Two at one moment, not one after the other: all of them still live a while later."""
+        for name, runs in doubled.items():
+            living = [[pid for pid in pids if alive(pid)] for pids in runs.values()]
+            # The earlier of them was alive when the later one had been read: look once more.
+            if sum(map(bool, living)) > 1 and sum(any(map(alive, one)) for one in living) > 1:
+                self._soak.broke(f"INV1: {name} lives twice: {dict(runs)}")
+
+    def _states(self) -> dict[str, tuple[str, str]]:
+        with contextlib.suppress(OSError, Refused):
+            agents = self._soak.fleet.ask("status")["agents"]
+            return {one["name"]: (one["intent"], one["state"]) for one in agents}
+        return {}
+
+
+def zombies_of(pid: int) -> int:
+    """Dead children that the daemon hasn't reaped."""
+    count = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            count += sum(not alive(int(one)) for one in (task / "children").read_text().split())
+    return count
