@@ -21,7 +21,7 @@ WORKERS ?= 2
 # An init of our own, for pid 1 may be slow to reap what the tests orphan, or never do.
 PYTEST := $(BIN)/python tests/init.py $(BIN)/python -m pytest
 # Tests of real processes judge by time: one at a time.
-REAL := tests/daemon tests/faults tests/crash tests/programs tests/security tests/soak
+REAL := tests/daemon tests/faults tests/crash tests/programs tests/security
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

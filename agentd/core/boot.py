@@ -1,5 +1,7 @@
 """The first step of a daemon: recorded agents meet what is found to be true of them."""
 
+from typing import Final
+
 from agentd.config.agent import AgentConfig
 from agentd.config.schema import Config
 from agentd.core import budgets, ends, lifecycle, minutes
@@ -16,6 +18,8 @@ _WITH_PROCESS = (State.STARTING, State.RUNNING, State.STOPPING, State.PAUSED, St
 _MAY_BE_EMPTY = (State.PAUSED, State.PARKED)
 # An agent that was down for one of these was meant to come back with the daemon.
 _COME_BACK = (StopReason.DAEMON_STOPPED, StopReason.HOST_REBOOTED)
+# So long may the SDK wait before it tries again to connect (`RETRY_S_MAX` there).
+RECONNECT_MS: Final = 2_000
 
 
 def start(turn: Turn, agents: dict[str, Agent], config: Config, event: Started) -> None:
@@ -85,7 +89,7 @@ def restore(turn: Turn, agent: Agent, fate: Fate) -> None:
     if agent.config.external:
         # Nobody's process. One that was heard of must not vanish behind a restart of ours.
         if agent.state is not State.STOPPED:
-            agent.alive_at_ms = turn.now_ms + agent.config.heartbeat.interval_ms
+            agent.alive_at_ms = turn.now_ms + _unheard_ms(agent)
         return
     if fate.alive:
         _adopt(turn, agent, fate)
@@ -104,8 +108,7 @@ def _was_to_come_back(agent: Agent) -> bool:
 def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
     agent.presence, agent.pid = Presence.ALIVE, fate.pid
     agent.memory.begin(agent.config.memory, turn.now_ms)
-    # Silence begins to count one interval from now: nobody listened until then.
-    agent.alive_at_ms = turn.now_ms + agent.config.heartbeat.interval_ms
+    agent.alive_at_ms = turn.now_ms + _unheard_ms(agent)
     told = f"adopted as pid {fate.pid}, {agent.state}"
     turn.journal("agent.adopted", agent, told, data={"pid": fate.pid})
     if agent.state is State.STARTING:
@@ -127,6 +130,11 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
     if agent.intent is Intent.STOPPED and agent.stop is None:
         # Its stop was promised, and waited for its dependants when that daemon ended.
         turn.leaving[agent.name] = (StopReason.USER_STOPPED, f"by {agent.durable.intent_by}")
+
+
+def _unheard_ms(agent: Agent) -> int:
+    """How long from now silence is ours: nobody listened, and it may yet wait to connect."""
+    return max(agent.config.heartbeat.interval_ms, RECONNECT_MS)
 
 
 def _stand_still(turn: Turn, agent: Agent) -> None:

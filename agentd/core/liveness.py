@@ -110,9 +110,13 @@ def note_call(agent: Agent, call: Call, now_ms: int) -> None:
 
 
 def shift(agent: Agent, gap_ms: int, now_ms: int) -> None:
-    """Time that was nobody's silence: everything that measures silence moves along with it."""
+    """Time that was nobody's silence: everything that measures silence moves along with it.
+
+    Only ever later: what begins to count in the future, as after an adoption, stays there.
+    """
     if agent.alive_at_ms is not None:
-        agent.alive_at_ms = min(now_ms, agent.alive_at_ms + gap_ms)
+        moved_ms = min(now_ms, agent.alive_at_ms + gap_ms)
+        agent.alive_at_ms = max(agent.alive_at_ms, moved_ms)
     if agent.healthy_since_ms is not None:
         agent.healthy_since_ms = min(now_ms, agent.healthy_since_ms + gap_ms)
     if agent.hold_until_ms is not None:

@@ -197,8 +197,8 @@ class Supervisor:
         self.incidents.remind_every(int(event.config.alerts.remind_every_ms), turn.now_ms)
         reloading.apply(turn, self.agents, event)
         self._roll()
-        for name in event.applied & self.agents.keys():
-            cost.judge_budgets(turn, self.agents[name])
+        for agent in self.agents.values():  # also one that is restarted, or brought back
+            cost.judge_budgets(turn, agent)
 
     def _take_news(
         self,
@@ -359,6 +359,7 @@ class Supervisor:
         self._make_up_starts(turn)
         for name in [name for name, agent in turn.touched.items() if agent.durable.removed]:
             gone = self.agents.pop(name)
+            self.unflushed.pop(name, None)  # one that comes back by this name is another
             if self.minute_ms is not None:
                 turn.effects += minutes.end([gone], self.minute_ms, turn.now_ms)
             reloading.forget(turn, gone)

@@ -211,6 +211,7 @@ class Life:
     def _tick(self) -> None:
         """Once a second: the watchdog, and now and then a word about the fleet."""
         manager = self._parts.givens.manager
+        manager.catch_up()
         if manager.watchdog_ms and self._ticks % max(1, manager.watchdog_ms // 4_000) == 0:
             manager.watchdog()
         if self._ticks % STATUS_EVERY_TICKS == 0:

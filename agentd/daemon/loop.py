@@ -179,7 +179,12 @@ class Loop:
             log.error("daemon.fault", agent=agent, event=kind, error=repr(second))
 
     def _measure(self) -> None:
-        """Find out how long the loop itself stood still, and tell the core first of all."""
+        """Find out how long the loop itself stood still, and tell the core first of all.
+
+        Not before `start`: a slow start is no stall, and nobody is adopted yet.
+        """
+        if self._tick is None:
+            return
         now_ms = monotonic_ms()
         late_ms = now_ms - self._tick_due_ms
         slept_ms = self._suspends.slept_ms()

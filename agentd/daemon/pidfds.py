@@ -53,7 +53,7 @@ def open_pidfd(pid: int) -> int | None:
     except ProcessLookupError:
         return None
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a thread's id, not a process's
+        if error.errno in (errno.EINVAL, errno.ENOENT):  # a thread's id, not a process's
             return None
         raise
 

@@ -6,8 +6,9 @@ Numbers are as the kernel has them: ticks are `TICKS_PER_S`, pages are `PAGE_BYT
 
 import asyncio
 import errno
-import heapq
 import os
+import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -186,9 +187,13 @@ async def census() -> Census:
     return taken
 
 
-def newest(count: int) -> list[int]:
-    """Return the highest pids, the latest born first as a rule."""
-    return heapq.nlargest(count, pids())
+def newest(count: int) -> range:
+    """Return the `count` numbers given last to processes and threads, the latest first.
+
+    These need not be the highest: numbers begin anew at the end. Right after that they are fewer.
+    """
+    last = int((read("/proc/loadavg") or b"0").split()[-1])
+    return range(last, max(last - count, 0), -1)
 
 
 def census_now() -> Census:
@@ -275,6 +280,21 @@ def cap_effective(pid: int | str = "self") -> int:
         if line.startswith(b"CapEff:"):
             return int(line.split()[1], 16)
     return 0
+
+
+def stops_before_it_runs(pid: int) -> bool:
+    """Tell whether it waits in the kernel and will stand before it runs one step of its own.
+
+    So does the parent of a vfork while its child stands: it hears no SIGSTOP before that child's
+    exec, and stops right after it.
+    """
+    for line in (read(f"/proc/{pid}/status") or b"").splitlines():
+        if line.startswith(b"ShdPnd:"):
+            if not int(line.split()[1], 16) >> (signal.SIGSTOP - 1) & 1:
+                return False
+            stats = [thread_stat(pid, tid) for tid in threads(pid, most=sys.maxsize)]
+            return all(stat is None or stat.state in "DTtZXx" for stat in stats)
+    return False
 
 
 def wait_channel(pid: int) -> str:

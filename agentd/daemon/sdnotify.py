@@ -43,6 +43,8 @@ class Systemd:
         self.failures = 0
         """Messages that were not taken."""
         self._is_quiet = False
+        self._owed: tuple[str, ...] = ()
+        """The word that we are ready, while it wasn't taken."""
 
     def ready(self, status: str = "") -> bool:
         """We are up, or a reload is over; after `fall_silent` we are watched as before."""
@@ -50,7 +52,18 @@ class Systemd:
         if self._is_quiet and self.watchdog_ms is not None:
             more += ["WATCHDOG=1", f"WATCHDOG_USEC={self.watchdog_ms * 1000}"]
         self._is_quiet = False
-        return self.send("READY=1", *more)
+        self._owed = ("READY=1", *more)
+        return self.catch_up()
+
+    def catch_up(self) -> bool:
+        """Say once more that we are ready, if that wasn't taken; False: it still wasn't.
+
+        A burst of descriptors to be dropped may have filled the socket just before, and a
+        service manager that never hears of us ends us.
+        """
+        if self._owed and self.send(*self._owed):
+            self._owed = ()
+        return not self._owed
 
     def fall_silent(self) -> bool:
         """Have a longer silence borne: no loop turns until the end, or until the next `ready`.
@@ -74,11 +87,13 @@ class Systemd:
 
     def reloading(self) -> bool:
         """A reload has begun; `ready` ends it."""
+        self._owed = ()  # the `ready` at its end says it
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         return self.send("RELOADING=1", f"MONOTONIC_USEC={usec}")
 
     def stopping(self, status: str = "") -> bool:
         """The end has begun."""
+        self._owed = ()
         return self.send("STOPPING=1", *([_status(status)] if status else []))
 
     def keep_fd(self, name: str, fd: int) -> bool:

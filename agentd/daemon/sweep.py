@@ -9,13 +9,14 @@ descendant stays known after it left session and environment behind.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from agentd.daemon import limits, pidfds, procfs, tree
+from agentd.daemon.claims import Claims, Roots, of_session
 from agentd.daemon.procfs import Census, Stat
 
 TOKEN_VARIABLE: Final = b"AGENTD_INCARNATION"
@@ -30,41 +31,15 @@ LOOKS_MAX: Final = 8
 EXEC_PAUSE_S: Final = 0.001
 EXEC_PAUSES_MAX: Final = 7
 
-# So many of the latest pids are looked at for one that is gone before a look is over.
-NEWEST: Final = 32
+# So many of the latest pids are looked at for one that is gone before a look is over: those that
+# a busy host gives meanwhile are among them. 1 ms at most, and again until it is caught, but no
+# longer than the event loop can wait.
+NEWEST: Final = 64
+CATCH_S: Final = 0.01
 
 # Survivors whose ends are waited for; the regular look finds the rest.
 WATCHED_MAX: Final = 256
 _KERNEL_THREADS: Final = 2
-
-
-@dataclass(slots=True)
-class Roots:
-    """What is known of one tree before a look."""
-
-    incarnation_id: str
-    log: tuple[int, int] | None = None
-    """Device and inode of its output file: an orphan that writes there belongs to it."""
-    leader: pidfds.Identity | None = None
-    leader_alive: bool = False
-    """Start times are no finer than 10 ms: once it is dead, nobody may pass for it."""
-    adopted: bool = False
-    """Whether an earlier daemon started it: its orphans are not our children then."""
-    known: dict[int, int] = field(default_factory=dict)
-    """Members at the last look: pid to start time."""
-    mark: int = field(init=False)
-    """The limit that its processes have."""
-
-    def __post_init__(self) -> None:
-        self.mark = limits.mark_of(self.incarnation_id)
-
-    def living(self, census: Census) -> list[int]:
-        """Return those of the known members that are still themselves."""
-        return [
-            pid
-            for pid, start_time in self.known.items()
-            if (stat := census.stats.get(pid)) is not None and stat.start_time == start_time
-        ]
 
 
 class SweepTree:
@@ -76,6 +51,7 @@ class SweepTree:
         self.roots = roots
         self._forest = forest
         self._watched: dict[int, int] = {}
+        self._killed: tree.Members = {}
         self._changed: Callable[[], None] | None = None
 
     def enter(self, pid: int) -> None:
@@ -104,13 +80,30 @@ class SweepTree:
     async def is_empty(self) -> bool:
         if self._forest.has_nothing_of(self.roots):
             return True
-        if await self.members() or not self._forest.settled:
+        if not await self._is_clear():
             return False
         waited = await self._forest.await_execs()
         # Orphans of an adopted tree become somebody else's children: one may have been born
         # behind the back of the first look, its parent dead before that came to it.
-        again = (waited or self.roots.adopted) and await self.members()
-        return not again and self._forest.settled
+        return not (waited or self.roots.adopted) or await self._is_clear()
+
+    async def _is_clear(self) -> bool:
+        """Tell whether a look that saw all there is found nobody."""
+        for _ in range(LOOKS_MAX):
+            if await self.members():
+                return False
+            if self._is_settled():
+                return True
+        return False
+
+    def _is_settled(self) -> bool:
+        """Tell whether none of it can have been born behind the back of the last look."""
+        if self.roots.adopted and self._forest.overtaken:
+            return False
+        return not self._was_missed()
+
+    def _was_missed(self) -> bool:
+        return bool(self._forest.missed & {self.roots.incarnation_id, None})
 
     async def send(self, number: int) -> None:
         tree.send_to(await self.members(), number)
@@ -120,8 +113,10 @@ class SweepTree:
         # Who stands can't fork behind the back of this round.
         tree.send_to(members, signal.SIGSTOP)
         tree.send_to(members, signal.SIGKILL)
-        if not self._forest.settled:
-            self._forest.catch(self.roots.incarnation_id)
+        born_since = bool(self._killed) and bool(members.keys() - self._killed.keys())
+        self._killed = members or self._killed
+        if born_since or self._was_missed():
+            await self._forest.catch(self.roots.incarnation_id)
 
     async def freeze(self) -> str:
         """Stop in rounds until a whole look finds everybody standing."""
@@ -131,9 +126,11 @@ class SweepTree:
             moving = {
                 pid: start_time
                 for pid, start_time in members.items()
-                if (stat := procfs.stat_of(pid)) is not None and stat.state not in "TtZXx"
+                if (stat := procfs.stat_of(pid)) is not None
+                and stat.state not in "TtZXx"
+                and not (stat.state == "D" and procfs.stops_before_it_runs(pid))
             }
-            if not moving and self._forest.settled:
+            if not moving and self._is_settled():
                 return ""
             tree.send_to(moving, signal.SIGSTOP)
             await asyncio.sleep(FREEZE_PAUSE_S)
@@ -199,8 +196,12 @@ class SweepForest:
         """Without any environment at the last look: an exec half done has none for a moment."""
         self._waited_for: dict[int, int] = {}
         """Those of the unclear that have had time enough for an exec."""
-        self.settled = True
-        """Whether no orphan of ours was born behind the back of the last look."""
+        self._wanted: set[str] = set()
+        """Trees of which the latest are to be caught."""
+        self.overtaken = False
+        """Whether somebody ended in the last look before it was known whose it was."""
+        self.missed: set[str | None] = set()
+        """Whose orphans of ours were born behind the back of the last look; None: not known."""
 
     def plant(self, incarnation_id: str, memory_limit_bytes: int, log_fd: int) -> SweepTree:  # noqa: ARG002 - nobody enforces it here
         info = os.fstat(log_fd)
@@ -237,18 +238,37 @@ class SweepForest:
         for _ in range(LOOKS_MAX):
             census = await procfs.census()
             found = self.sorted_from(census)
-            self.settled = not self._born_meanwhile(census)
-            if self.settled:
+            self.missed = self._born_meanwhile(census)
+            if not self.missed:
                 break
         return found
 
-    def catch(self, incarnation_id: str) -> None:
-        """Kill what is another process before a look is over: found and killed without a pause."""
+    async def catch(self, incarnation_id: str) -> None:
+        """Kill what is another process before a look is over: found and killed without a pause.
+
+        One that forks as it is killed is followed until none comes after it.
+        """
+        self._wanted.add(incarnation_id)
+        await asyncio.sleep(0)  # all that are asked for in this turn of the loop share the time
+        wanted, self._wanted = self._wanted, set()
+        end = time.monotonic() + CATCH_S
+        caught: set[str] = set()
+        found: set[str] = set()
+        while wanted and time.monotonic() < end and (found or caught != wanted):
+            found = self._catch_once(wanted)
+            caught |= found
+
+    def _catch_once(self, wanted: set[str]) -> set[str]:
+        """Kill those of some trees that are among the latest of all; tell of which there were."""
+        found = set()
         for pid in procfs.newest(NEWEST):
             stat = procfs.stat_of(pid)
-            if stat is not None and self._owner(pid, stat) == incarnation_id:
+            owner = self._owner(pid, stat) if stat is not None else None
+            if stat is not None and owner in wanted:
                 tree.send_to({pid: stat.start_time}, signal.SIGSTOP)
                 tree.send_to({pid: stat.start_time}, signal.SIGKILL)
+                found.add(owner)
+        return found
 
     async def await_execs(self) -> bool:
         """Give processes without any environment the time of an exec; tell whether there were any.
@@ -267,23 +287,25 @@ class SweepForest:
         self._waited_for = dict(self._unclear)
         return waited
 
-    def _born_meanwhile(self, census: Census) -> bool:
-        """Tell whether an orphan lives that the census missed.
+    def _born_meanwhile(self, census: Census) -> set[str | None]:
+        """Return whose orphans live that the census missed; None for those of whom it isn't known.
 
         A process may fork after the census has listed the pids, and die before it is read:
         then it was seen dead and its child not at all. That child is ours by now.
         """
         missed = [procfs.stat_of(pid) for pid in self._strangers() if pid not in census.stats]
-        return any(stat is not None and not stat.dead for stat in missed)
+        living = [stat for stat in missed if stat is not None and not stat.dead]
+        return {self._owner(stat.pid, stat) for stat in living}
 
     def sorted_from(self, census: Census) -> dict[str, list[Stat]]:
         """Tell whose each process is, and remember it."""
         claims = Claims(census)
         self._unclear.clear()
+        self.overtaken = False
         for roots in self._roots.values():
             claims.take(roots.incarnation_id, roots.living(census))
         for roots in self._roots.values():
-            claims.take(roots.incarnation_id, _of_session(roots, claims))
+            claims.take(roots.incarnation_id, of_session(roots, claims))
         for pid in self._orphans(claims):
             owner = self._owner(pid, claims.census.stats[pid])
             if owner is not None:
@@ -300,7 +322,7 @@ class SweepForest:
         self._roots[roots.incarnation_id] = roots
         return SweepTree(self, roots)
 
-    def _orphans(self, claims: "Claims") -> list[int]:
+    def _orphans(self, claims: Claims) -> list[int]:
         """Return processes that may belong to a tree though nothing seen so far says so."""
         unclaimed = claims.unclaimed()
         if any(roots.adopted for roots in self._roots.values()):
@@ -324,46 +346,11 @@ class SweepForest:
         for roots in self._roots.values():
             if mark is not None and roots.mark == mark:
                 return roots.incarnation_id
+        now = procfs.stat_of(pid)
+        self.overtaken |= now is None or now.dead
         seen = self._unclear if environ == {} else self._without_token
         seen[pid] = stat.start_time
         return None
-
-
-class Claims:
-    """Who is whose, in one census; the first claim stands."""
-
-    def __init__(self, census: Census) -> None:
-        self.census = census
-        self._owners: dict[int, str] = {}
-
-    def take(self, owner: str, pids: Iterable[int]) -> None:
-        """Claim processes and all that descend from them, short of what others claimed."""
-        waiting = list(pids)
-        while waiting:
-            pid = waiting.pop()
-            if pid not in self._owners and pid != os.getpid():
-                self._owners[pid] = owner
-                waiting.extend(self.census.children.get(pid, ()))
-
-    def of(self, owner: str) -> list[Stat]:
-        return [self.census.stats[pid] for pid, whose in self._owners.items() if whose == owner]
-
-    def unclaimed(self) -> list[Stat]:
-        return [stat for pid, stat in self.census.stats.items() if pid not in self._owners]
-
-
-def _of_session(roots: Roots, claims: Claims) -> list[int]:
-    """Return unclaimed processes of the leader's session, unless its number was given anew."""
-    if roots.leader is None:
-        return []
-    now = claims.census.stats.get(roots.leader.pid)
-    if now is not None and not roots.leader_alive and not now.dead:
-        return []  # somebody else's number by now, and somebody else's session
-    return [
-        stat.pid
-        for stat in claims.unclaimed()
-        if stat.sid == roots.leader.pid and stat.start_time >= roots.leader.start_time
-    ]
 
 
 def incarnation_of(pid: int) -> str | None:

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from agentd.core import boot
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.records import Durable
 from agentd.core.states import Intent, State, StopReason
+from agentd.sdk import link
 from tests.core.fleet import Fleet, config
 
 MINUTE_MS = 60_000
@@ -27,6 +29,25 @@ def test_g1_a_living_agent_is_adopted_and_not_started_again() -> None:
     assert fleet.spawns == []
     assert (fleet["a"].pid, fleet["a"].durable.failures) == (42, 2)
     fleet.pass_time(30_000 + 89_999)  # silence begins to count one interval later
+    assert not fleet.told("agent.degraded")
+
+
+def test_p5_who_may_yet_wait_to_connect_is_not_silent() -> None:
+    assert boot.RECONNECT_MS == link.RETRY_S_MAX * 1000
+    hasty = config("[heartbeat]\ninterval = '300ms'\ndegraded_after = '1s'")
+    fleet = Fleet({"a": hasty})
+    fleet.start({"a": fate(state=State.RUNNING, ready=True, alive=True, pid=42)})
+    fleet.pass_time(boot.RECONNECT_MS + 999)
+    assert not fleet.told("agent.degraded")
+    fleet.pass_time(boot.RECONNECT_MS + 1_000)
+    assert fleet.told("agent.degraded")
+
+
+def test_p5_a_gap_after_an_adoption_takes_nothing_of_the_patience_with_it() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.start({"a": fate(state=State.RUNNING, ready=True, alive=True, pid=42)})
+    fleet.tell(ev.Gap(300, "lag"), 1_300)
+    fleet.pass_time(30_000 + 89_999)
     assert not fleet.told("agent.degraded")
 
 

@@ -37,6 +37,8 @@ HAND_OVER = (
     "os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[2:])"
 )
 WAIT_S = 15.0
+# A start takes a second or two of CPU time, of which a busy machine gives little.
+START_S = 90.0
 # Whether the kernel tells how a process ended when its parent, not ours to ask, has reaped it.
 KERNEL_REMEMBERS = tuple(map(int, platform.release().split(".")[:2])) >= (6, 15)
 
@@ -125,6 +127,7 @@ class Daemon:
         return self
 
     def _spawn(self, words: list[str], env: dict[str, str], fds: Sequence[int] = ()) -> None:
+        self.heard()  # what one that is gone has said is not the next one's word
         self.process = subprocess.Popen(
             words,
             env={**environment(), "NOTIFY_SOCKET": str(self.root / "notify"), **env},
@@ -135,7 +138,7 @@ class Daemon:
 
     def await_notify(self, word: str) -> None:
         """Wait until the daemon says `word` to its service manager."""
-        end = time.monotonic() + WAIT_S
+        end = time.monotonic() + START_S
         while (left := end - time.monotonic()) > 0:
             self._notify.settimeout(min(left, 0.2))
             with contextlib.suppress(TimeoutError):
@@ -146,7 +149,7 @@ class Daemon:
             assert self.process is not None
             if self.process.poll() is not None:
                 raise AssertionError(f"the daemon ended ({self.process.returncode}): {self.log()}")
-        raise AssertionError(f"no {word} within {WAIT_S} s: {self.log()}")
+        raise AssertionError(f"no {word} within {START_S} s: {self.log()}")
 
     @property
     def pid(self) -> int:

@@ -35,16 +35,21 @@ def test_an_incident_and_its_acknowledgement_outlive_a_killed_daemon(daemon: Dae
     assert resolved["id"] > opened["id"]
 
 
-def test_the_next_incident_of_the_next_daemon_has_the_next_number(daemon: Daemon) -> None:
+def test_over_a_crash_trouble_that_returns_is_its_incident_and_other_trouble_the_next(
+    daemon: Daemon,
+) -> None:
     daemon.agent("a", ["sh", "-c", "exit 3"], FAILS_ONCE)
+    daemon.agent("b", ["sh", "-c", "exit 4"], f"autostart = false\n{FAILS_ONCE}")
     daemon.start()
     daemon.until("a", lambda shown: shown["open_incident"] == 1)
     daemon.ask("stop", select=["a"])
     daemon.until_state("a", "stopped")
     daemon.crash()
     daemon.start()
+    daemon.ask("start", select=["b"])
+    daemon.until("b", lambda shown: shown["open_incident"] == 2)
     daemon.ask("start", select=["a"])
-    daemon.until("a", lambda shown: shown["open_incident"] == 2)
+    daemon.until("a", lambda shown: shown["open_incident"] == 1)
 
 
 def test_ack_of_what_there_never_was_is_refused_with_a_hint(daemon: Daemon) -> None:

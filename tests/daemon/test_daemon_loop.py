@@ -114,6 +114,21 @@ async def test_p5_a_stall_of_the_loop_is_told_before_anything_else(
     loop.end()
 
 
+async def test_a_slow_start_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = Remembering()
+    loop = Loop(asyncio.get_running_loop(), core)
+    loop.performer = core
+    late_ms = loops.monotonic_ms() + 60_000
+    monkeypatch.setattr(loops, "monotonic_ms", lambda: late_ms)
+    loop.post(ReaderLeft("before the start"))
+    await until(lambda: core.told == [ReaderLeft("before the start")])
+    loop.start()
+    loop.post(ReaderLeft("after it"))
+    await until(lambda: len(core.told) == 2)
+    assert loop.stalls == 0
+    loop.end()
+
+
 @pytest.mark.parametrize(
     ("late_ms", "kind", "gap_ms"),
     [

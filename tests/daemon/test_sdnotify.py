@@ -1,4 +1,5 @@
 import array
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -106,6 +107,40 @@ def test_a_manager_that_doesnt_read_never_blocks_us(manager_socket: socket.socke
         manager.watchdog()
     assert manager.failures > 0
     assert manager_socket.recv(100) == b"WATCHDOG=1"
+
+
+def test_that_we_are_ready_is_said_until_it_is_taken(manager_socket: socket.socket) -> None:
+    manager = ours()
+    while manager.drop_fd("one of very many"):
+        pass
+    assert not manager.ready("3 agents")
+    assert not manager.catch_up()
+    taken = 0
+    while not manager.catch_up():
+        assert manager_socket.recv(100).startswith(b"FDSTOREREMOVE=1")
+        taken += 1
+    assert taken > 0
+    assert manager.catch_up()
+    manager_socket.setblocking(False)
+    said = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            said.append(manager_socket.recv(100))
+    assert said.count(b"READY=1\nSTATUS=3 agents") == 1
+
+
+def test_once_the_end_has_begun_nobody_is_told_that_we_are_ready(
+    manager_socket: socket.socket,
+) -> None:
+    manager = ours()
+    while manager.watchdog():
+        pass
+    assert not manager.ready()
+    manager.stopping()
+    while manager_socket.recv(100) == b"WATCHDOG=1":
+        manager.catch_up()
+        manager.status("the last word here")
+    assert manager_socket.recv(100).startswith(b"STATUS=")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ from collections import Counter
 
 from tests.daemon.harness import Document
 from tests.faults.guard import Fleet, Voice
+from tests.faults.measures import MIB
 
 MEGABYTE = (1 << 20) - 200
 PUTS = 60
+# Measured 18 MiB: states of a megabyte each, as text, as bytes and in SQLite's pages.
+STATES_KEPT_BYTES = 40 * MIB
 
 
 def state_of(number: int) -> Document:
@@ -33,6 +36,7 @@ def heard(voice: Voice, count: int) -> Counter[str]:
 
 
 def test_c3_large_states_block_nobody_and_the_last_one_is_whole(fleet: Fleet) -> None:
+    fleet.kept_bytes_max = STATES_KEPT_BYTES
     fleet.sleeper("one")
     fleet.start()
     fleet.until_state("one", "running")
@@ -48,6 +52,7 @@ def test_c3_large_states_block_nobody_and_the_last_one_is_whole(fleet: Fleet) ->
 def test_m6_an_agent_that_does_not_wait_for_answers_is_refused_and_memory_is_bounded(
     fleet: Fleet,
 ) -> None:
+    fleet.kept_bytes_max = STATES_KEPT_BYTES
     fleet.sleeper("one")
     fleet.start()
     fleet.until_state("one", "running")

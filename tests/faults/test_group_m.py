@@ -10,6 +10,7 @@ import pytest
 
 from tests.daemon.harness import PYTHON, Document
 from tests.faults.guard import PROGRAMS, Fleet
+from tests.faults.measures import MIB
 from tests.stopwatch import Stopwatch
 
 AGENTS = 200
@@ -17,7 +18,7 @@ SECONDS = 3.0
 IDLE_S = 2.0
 RSS_BYTES_MAX = 150 << 20
 SEEN_MS_MAX = 200.0
-CPU_RATIO_MAX = 20.0
+CPU_RATIO_MAX = 24.0
 """The daemon's CPU over that of a process that decodes the same lines and writes as much."""
 
 
@@ -69,6 +70,8 @@ def external(fleet: Fleet, name: str) -> tuple[str, str]:
 def test_m1_two_hundred_agents_cost_little_and_are_seen_at_once(fleet: Fleet) -> None:
     people = fleet.root / "people.json"
     people.write_text(json.dumps([external(fleet, f"m{number}") for number in range(AGENTS)]))
+    # Measured 10 MiB: two hundred more agents in the core.
+    fleet.kept_bytes_max = 32 * MIB
     fleet.start()
     document = fleet.ask("status")
     # Whoever else asks would count as cost: what the fleet itself asks is left out meanwhile.

@@ -26,6 +26,8 @@ HELD_ELSEWHERE = {
 DOWN_WORDS = ("kill", "stop", "pause")
 UP_WORDS = ("start", "restart", "resume")
 BY_HAND = (StopReason.USER_RESTARTED, StopReason.CONFIG_CHANGED)
+IN_ORDER = (StopReason.USER_STOPPED, StopReason.DAEMON_STOPPED)
+UNCHARGED = (*BY_HAND, *IN_ORDER, StopReason.USER_KILLED, StopReason.HOST_REBOOTED)
 FORGIVING = frozenset({"reset", *UP_WORDS})
 
 
@@ -82,6 +84,9 @@ class Invariants:
             self._failures(agent, event)
             cools = agent.state is State.COOLDOWN
             until_ms = agent.durable.cooldown_until_ms if cools else None
+            before_ms = self.of(agent.name).cooldown_until_ms
+            if isinstance(event, ev.Gap | ev.PeriodsBegan) and before_ms not in (None, until_ms):
+                raise Broken(f"INV8 {agent.name}: its cooldown moved by {event}")
             self.of(agent.name).cooldown_until_ms = until_ms
         self._awake(core)
 
@@ -146,8 +151,23 @@ class Invariants:
             self._held_back(event, record, ledger)
         elif record.event in ("agent.degraded", "agent.unreachable") and ledger.word == "pause":
             raise Broken(f"INV4 {record.agent}: {record.event} while paused")
+        elif record.event == "agent.stopping" and record.reason in IN_ORDER:
+            self._in_order(core, core.agents[record.agent])
         elif record.event == "agent.restarting":
             self._restarting(core.agents[record.agent], ledger)
+
+    def _in_order(self, core: Supervisor, agent: Agent) -> None:
+        """What is about to go down waits for its dependants that are on their way down, too."""
+        now_ms = self.world.now_ms
+        if agent.stop is None or agent.stop.begun_at_ms != now_ms:
+            return
+        for other in core.agents.values():
+            if agent.name not in other.config.depends_on or not other.has_process:
+                continue
+            stop = other.stop
+            afoot = stop is not None and (stop.begun_at_ms < now_ms or stop.reason in IN_ORDER)
+            if afoot or other.name in core.leaving:
+                raise Broken(f"{agent.name}: stopped before {other.name}, which depends on it")
 
     def _once(self, ledger: Ledger, record: Record, incarnation: int) -> None:
         """INV7: a run begins once, and ends once, after that."""
@@ -254,6 +274,10 @@ class Invariants:
         failures_max = agent.config.restart.failures_max
         if agent.durable.failures > ledger.failures + 1:
             raise Broken(f"INV7 {agent.name}: charged more than once by {event}")
+        last = agent.durable.last_exit
+        charged = agent.durable.failures > ledger.failures
+        if charged and last is not None and last.reason in UNCHARGED:
+            raise Broken(f"INV7 {agent.name}: {last.reason} is charged as a failure by {event}")
         if agent.durable.failures < ledger.failures or (
             agent.durable.row == 0 and agent.durable.failures == 0
         ):

@@ -34,7 +34,7 @@ class Kind:
 
 
 WILD = Kind()
-LEAK = Kind("leak", steps=700, trouble_rate=0.01, agents_max=1)
+LEAK = Kind("leak", steps=700, trouble_rate=0.005, agents_max=1)
 BURST = Kind("burst", steps=500, trouble_rate=0.02, beat_ms=SLOW_BEAT_MS, agents_max=1)
 FAILING = Kind("failing", steps=300, trouble_rate=0.05, agents_max=2)
 PARKING = Kind("parking", steps=300, trouble_rate=0.2, agents_max=3)
@@ -91,6 +91,8 @@ def shape_chances(rates: Rates, talk: Talk, kind: Kind, random: Random) -> None:
     """Let its processes live and talk as its kind has it."""
     if kind is LEAK:
         rates.lives |= dict.fromkeys(rates.lives, 0.0) | {"leak": 1.0, "hollow": 0.6}
+        rates.spawn_fails = rates.crash_in_step = 0.0
+        talk.calls = talk.steps = talk.actions = talk.checkpoints = talk.breakers = 0.0
     elif kind is BURST:
         rates.lives |= dict.fromkeys(rates.lives, 0.0) | {"burst": 1.0}
     elif kind is FAILING:

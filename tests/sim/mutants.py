@@ -311,10 +311,6 @@ def _without_incidents(finish: Any) -> Any:
     return lambda self: [one for one in finish(self) if not isinstance(one, PersistIncident)]
 
 
-def _counts_anew(restore: Any) -> Any:
-    return lambda self, incidents, _next, now_ms: restore(self, incidents, 1, now_ms)
-
-
 def _restores_none(restore: Any) -> Any:
     return lambda self, _incidents, number, now_ms: restore(self, (), number, now_ms)
 
@@ -381,7 +377,6 @@ MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     **RULE_MUTANTS,
     "an incident is not written down": ((Turn, "finish", _without_incidents),),
     "a new daemon knows no incidents": ((Incidents, "restore", _restores_none),),
-    "a new daemon counts incidents anew": ((Incidents, "restore", _counts_anew),),
     "each symptom is an incident of its own": ((Causes, "_of_dependency", _constant(None)),),
     "the first sign of life resolves an incident": ((incident, "proof_ms", _constant(0)),),
     "whoever has an incident in hand is reminded": ((Incidents, "_acknowledge", _nobody_told),),

@@ -16,11 +16,11 @@ from agentd.core import (
     pausing,
     reloading,
     restart,
-    verdicts,
 )
 from agentd.core import effects as do
 from agentd.core.agent import After, Agent
 from agentd.core.effects import Persist
+from agentd.core.incidents import Incidents
 from agentd.core.states import Intent, StopReason
 from agentd.core.turn import Turn
 from tests.sim.look_mutants import LOOK_MUTANTS
@@ -156,25 +156,6 @@ def _charged(follow_end: Any) -> Any:
     return wrapped
 
 
-def _escalates_on(on_deadline: Any) -> Any:
-    """An escalation is told again as long as it lasts."""
-
-    def wrapped(turn: Turn, agent: Agent) -> None:
-        on_deadline(turn, agent)
-        if agent.durable.failures >= agent.config.restart.failures_max and agent.has_process:
-            turn.journal("agent.escalated", agent, "again", reason=StopReason.EXITED)
-
-    return wrapped
-
-
-def _ready_at_once(on_spawned: Any) -> Any:
-    def wrapped(turn: Turn, agent: Agent, event: Any) -> None:
-        on_spawned(turn, agent, event)
-        agent.durable.ready = True
-
-    return wrapped
-
-
 def _restarts_by_reload(_restart: Any) -> Any:
     """A reload lets go what is paused."""
 
@@ -216,6 +197,14 @@ def _adopted_silence(adopt: Any) -> Any:
     return wrapped
 
 
+def _counts_anew(restore: Any) -> Any:
+    def wrapped(self: Incidents, incidents: Any, _next: int, now_ms: int) -> None:
+        restore(self, incidents, 1, now_ms)
+        self.number_next = 1
+
+    return wrapped
+
+
 def _one_failure_twice_told(finish_run: Any) -> Any:
     """An end is told twice."""
 
@@ -251,9 +240,8 @@ RULE_MUTANTS: Mapping[str, Places] = {
         (dependencies, "may_stop", _in_any_order),
     ),
     "an operator's restart counts as a failure": ((ends, "finish_run", _charged),),
-    "an escalation is told as long as it lasts": ((verdicts, "on_deadline", _escalates_on),),
+    "a new daemon counts incidents anew": ((Incidents, "restore", _counts_anew),),
     "an end is told twice": ((ends, "finish_run", _one_failure_twice_told),),
     "a reload lets go what is paused": ((reloading, "_restart", _restarts_by_reload),),
     "a shortage of the host is charged": ((lifecycle, "on_shortage", _shortage_charged),),
-    "whatever is spawned is ready": ((lifecycle, "on_spawned", _ready_at_once),),
 }

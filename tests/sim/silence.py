@@ -24,9 +24,12 @@ class Silence:
     heard_ms: dict[str, int] = field(default_factory=dict)
     """When each was heard of last, or begun with, by the clock that stops."""
 
+    frozen_ms: dict[str, int] = field(default_factory=dict)
+
     def restarted(self) -> None:
         """A new daemon begins to listen: nothing before it was silence."""
         self.heard_ms.clear()
+        self.frozen_ms.clear()
 
     def after_step(self, core: Supervisor, event: ev.Event, effects: list[do.Effect]) -> None:
         """Check one step."""
@@ -40,8 +43,12 @@ class Silence:
         for effect in effects:
             if isinstance(effect, do.Forget):
                 self.heard_ms.pop(effect.agent, None)
+            elif isinstance(effect, do.Freeze):
+                self.frozen_ms[effect.agent] = watched_ms
             elif isinstance(effect, do.Thaw):
-                self.heard_ms[effect.agent] = watched_ms
+                # Its clocks stood still, and go on from where they were.
+                still_ms = watched_ms - self.frozen_ms.pop(effect.agent, watched_ms)
+                self.heard_ms[effect.agent] += still_ms
             elif isinstance(effect, do.Journal) and effect.record.event == "agent.unreachable":
                 self._told(core, effect.record.agent or "", event, watched_ms)
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from agentd.config.agent import AgentConfig, HeartbeatConfig
+from agentd.config.agent import AgentConfig, BudgetConfig, HeartbeatConfig
+from agentd.config.schema import Config
 from agentd.core import events as ev
-from agentd.core.effects import Spawn
-from agentd.core.states import State
+from agentd.core.effects import Persist, Spawn
+from agentd.core.lines import Heartbeat
+from agentd.core.states import Intent, State
 from tests.core.fleet import Fleet
 from tests.simulate.telling import BEATING, QUIET, tell
 
@@ -97,3 +99,33 @@ def test_a_row_is_forgiven_after_an_adoption_too(tmp_path: Path) -> None:
     trace = [{"t": 10, **CRASH}, *_daemon(20, 30), {"t": 1000, **CRASH}, {"t": 1001, **CRASH}]
     told = tell(tmp_path, QUIET, [*trace, {"t": 1100, "end": True}])
     assert told.times("agent.escalated") == []
+
+
+def test_a_removed_agent_leaves_nothing_to_be_written_for_one_of_its_name() -> None:
+    fleet = Fleet({"a": QUIETLY, "b": QUIETLY}).start()
+    fleet.end("a", code=1)
+    fleet.ask("stop", "a")
+    fleet.end("a", code=0)
+    fleet.tell(ev.LinesDropped("a", fleet["a"].incarnation, 1))
+    without, again = Config(agents={"b": QUIETLY}), Config(agents={"a": QUIETLY, "b": QUIETLY})
+    fleet.tell(ev.Configured(without))
+    written = fleet.core.last_words(fleet.now_ms)
+    assert [one for one in written if isinstance(one, Persist) and one.agent == "a"] == []
+    fleet.tell(ev.Configured(again))
+    before = len(fleet.effects)
+    fleet.pass_time(60_000)
+    kept = [one.durable for _, one in fleet.effects[before:] if isinstance(one, Persist)]
+    assert all(durable.incarnation <= 1 for durable in kept)
+
+
+def test_a_budget_that_a_restarting_change_lowers_is_judged_at_once() -> None:
+    fleet = Fleet({"a": QUIETLY}).start()
+    fleet.beat("a", 1_000, Heartbeat(tokens=500))
+    lower = AgentConfig(
+        command=["false"],
+        heartbeat=HeartbeatConfig(required=False),
+        budget=BudgetConfig(tokens_per_run=100),
+    )
+    fleet.tell(ev.Configured(Config(agents={"a": lower}), restart=frozenset({"a"})))
+    assert [record.event for record in fleet.told("budget.exceeded")] == ["budget.exceeded"]
+    assert fleet["a"].intent is Intent.PAUSED

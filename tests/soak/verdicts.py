@@ -75,13 +75,17 @@ def _intents(soak: Soak) -> None:
 
 
 def _journal(soak: Soak, journal: list[Document]) -> None:
-    """INV7: one start, at most one end, in that order. INV14: one escalation an episode."""
-    started: dict[tuple[str, str], int] = {}
+    """INV7: no end without a start before it. INV14: one escalation an episode.
+
+    A run that a shortage of the host put off begins with `agent.started`, one that could not be
+    executed has only `agent.starting`. That each is told once, `verify_journal` looks at.
+    """
+    started: set[tuple[str, str]] = set()
     escalated: set[str] = set()
     for event in journal:
         run, name = (event["agent"], event["incarnation"]), event["agent"]
-        if event["event"] == "agent.starting" and event["severity"] == "info":
-            started[run] = event["id"]
+        if event["event"] in ("agent.starting", "agent.started"):
+            started.add(run)
             escalated.discard(name)
         elif event["event"] == "agent.exited":
             if run not in started:
