@@ -45,7 +45,9 @@ test-unit: $(READY) ## the quick ones: no processes but those of a command line
 	$(PYTEST) -n $(WORKERS) $(addprefix --ignore=,$(REAL))
 
 test-real: $(READY) ## real daemons, real agents; they judge time by a control loop beside them
-	$(PYTEST) -n $(WORKERS) --dist loadscope $(REAL)
+	$(PYTEST) -n $(WORKERS) --dist loadscope $(REAL) || { \
+	    echo "test-real: what failed has a second try, alone: these judge by time"; \
+	    $(PYTEST) --last-failed --last-failed-no-failures none $(REAL); }
 
 test-faults: $(READY) ## every fault of docs/faults.md, with a table at the end; k=a5 some of them
 	$(PYTEST) -q -p tests.faults.table -n $(WORKERS) --dist loadscope $(if $(k),-k '$(k)') \

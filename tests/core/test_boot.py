@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from agentd.config.agent import HeartbeatConfig
+from agentd.config.units import Milliseconds
 from agentd.core import boot
 from agentd.core import effects as do
 from agentd.core import events as ev
@@ -34,8 +36,8 @@ def test_g1_a_living_agent_is_adopted_and_not_started_again() -> None:
 
 def test_p5_who_may_yet_wait_to_connect_is_not_silent() -> None:
     assert boot.RECONNECT_MS == link.RETRY_S_MAX * 1000
-    hasty = config("[heartbeat]\ninterval = '300ms'\ndegraded_after = '1s'")
-    fleet = Fleet({"a": hasty})
+    hasty = HeartbeatConfig(interval_ms=Milliseconds(300), degraded_ms=Milliseconds(1_000))
+    fleet = Fleet({"a": config(heartbeat=hasty)})
     fleet.start({"a": fate(state=State.RUNNING, ready=True, alive=True, pid=42)})
     fleet.pass_time(boot.RECONNECT_MS + 999)
     assert not fleet.told("agent.degraded")

@@ -11,7 +11,7 @@ import pytest
 
 from agentd.core.effects import Freeze, Thaw
 from agentd.core.events import Froze
-from agentd.daemon import pidfds, procfs
+from agentd.daemon import pidfds, procfs, sweep
 from agentd.daemon.sweep import NEWEST, SweepForest
 from tests.daemon.process_bench import PYTHON, Bench, config, sweep_bench
 
@@ -48,6 +48,7 @@ async def test_who_is_missed_of_another_tree_is_no_doubt_about_this_one(
     prepared = await sweep_bench.start(config("sleep 600"))
     tree = sweep_bench.run_of().tree
     missed = {"another"}
+    monkeypatch.setattr(sweep, "FREEZE_ROUNDS_MAX", 3)
     monkeypatch.setattr(SweepForest, "_born_meanwhile", lambda *_: missed)
     assert await tree.freeze() == ""
     await tree.thaw()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon import harness
 from tests.daemon.harness import PYTHON, RUN, Daemon, Document, alive
 from tests.daemon.process_bench import can_make_cgroups
 from tests.faults.guard import PROGRAMS
@@ -27,6 +28,8 @@ GROUNDS = ["sweep", "cgroup"] if can_make_cgroups() else ["sweep"]
 WHOLE = os.environ.get("AGENTD_ZOO") == "all"
 # The second run of an agent is a tame one, so that what is left of the first shows.
 SCRIPT = 'if [ -e tame ]; then exec sleep 600; fi; : > tame; exec "$0" "$@"'
+# `respawner` is a race where there is no cgroup, and a busy host loses it for a while.
+WAIT_S = 45.0
 # Nobody is missed because of a fork in the middle of a look.
 LOOKS = 3
 
@@ -158,7 +161,8 @@ PAIRS = [(ground, way) for ground in GROUNDS for way in WAYS_BY_GROUND[ground]]
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(harness, "WAIT_S", WAIT_S)
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)

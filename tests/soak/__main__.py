@@ -165,7 +165,9 @@ def report(soak: Soak, looker: Looker, minutes: float) -> None:
     sizes(soak, looker)
     latencies(soak)
     judge(soak, looker)
-    say(f"{len(soak.injected)} faults of {len(soak.seen)} kinds in {minutes:g} minutes")
+    kinds = sum(map(bool, soak.seen.values()))
+    faults = sum(map(Counter.total, soak.seen.values()))
+    say(f"{faults} faults of {kinds} kinds in {minutes:g} minutes")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.daemon.harness import Document, Refused, alive
+from tests.faults import census
 from tests.faults.guard import INNOCENT, environ_of
 from tests.soak.soak import Soak
 
@@ -33,6 +34,10 @@ class Sample:
     fds: int
     threads: int
     zombies: int
+    blocks: int | None
+    """Blocks that Python has allocated; None: the daemon hasn't told yet."""
+    in_use_bytes: int | None
+    """What malloc has given out, to SQLite for one."""
 
 
 class Looker:
@@ -41,6 +46,8 @@ class Looker:
     def __init__(self, soak: Soak) -> None:
         self.samples: list[Sample] = []
         self.life = 0
+        self._asked = (0, 0)
+        """The image that was asked last how much it keeps."""
         self._soak = soak
         self._spent: dict[tuple[str, str, str], deque[tuple[float, float]]] = defaultdict(deque)
         self._scanned_s = 0.0
@@ -66,9 +73,23 @@ class Looker:
         threads = int(status.partition("Threads:")[2].split()[0])
         rss = int((place / "statm").read_text().split()[1]) * PAGE_BYTES
         fds = len(os.listdir(place / "fd"))  # noqa: PTH208 - the shortest way to a count
+        kept, life = census.told(self._soak.fleet), (pid, self.life)
+        if life != self._asked:
+            kept, self._asked = {}, life  # what is there was told by another image
         self.samples.append(
-            Sample(self._soak.now_s, pid, self.life, rss, fds, threads, zombies_of(pid))
+            Sample(
+                self._soak.now_s,
+                pid,
+                self.life,
+                rss,
+                fds,
+                threads,
+                zombies_of(pid),
+                kept.get("blocks"),
+                kept.get("in_use_bytes"),
+            )
         )
+        census.ask(self._soak.fleet)
 
     def _check(self, agent: Document) -> None:
         if wrong := self._soak.ledger.compare(agent):

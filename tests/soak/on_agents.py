@@ -63,8 +63,10 @@ def _hangs(soak: Soak, rng: random.Random) -> str:
     [(name, _)] = soak.victims(rng, kind="raw lines") or [("", 0)]
     if not name:
         return "nobody there"
-    incarnation = soak.fleet.status(name)["incarnation"]
-    return ended(soak, name, incarnation) if soak.tempt(name, "hang") else "not taken"
+    shown = soak.fleet.status(name)
+    if shown["open_call"] or shown["expected_silence_s"]:
+        return "may be silent"  # hostile lines in its name have announced it
+    return ended(soak, name, shown["incarnation"]) if soak.tempt(name, "hang") else "not taken"
 
 
 @kind("an agent is stopped for good", "B2")

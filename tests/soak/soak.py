@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.daemon.alert_receivers import webhook
 from tests.daemon.harness import PYTHON, Document, alive
+from tests.faults import census
 from tests.faults.guard import INNOCENT, Fleet, environ_of
 from tests.sinks.receiver import Receiver
 from tests.soak.ledger import Ledger
@@ -61,7 +62,7 @@ class SoakFleet(Fleet):
 
     def start(self, *, ready: bool = True, env: dict[str, str] | None = None) -> Fleet:
         self.heard()  # the word of one that was killed before anybody listened isn't the next one's
-        return super().start(ready=ready, env=env)
+        return super().start(ready=ready, env=census.environment_of(self.root) | (env or {}))
 
     def await_notify(self, word: str) -> None:
         """From its word on answers are due, however often it was killed before that."""
