@@ -14,7 +14,7 @@ from tests.faults.guard import Fleet
 
 AGENTS = [f"brief{number}" for number in range(8)]
 OFTEN = '[restart]\nfailures_max = 1000000\ncooldown = "50ms"'
-STARTS = 60
+STARTS = 40
 VISITS = 200
 COMMANDS = 40
 # Whatever is kept of each restart, visit or command would grow by as many as there were.
@@ -80,16 +80,20 @@ def test_g14_runs_visits_and_commands_that_are_over_leave_nothing_without_a_boun
         fleet.shell(name, "exit 1", OFTEN)
     fleet.start(env=census.environment_of(fleet.root))
     one_round(fleet, 0)
-    before, files = Counter(kept(fleet)), fleet.open_files()
-    assert before["agentd.core.agent.Agent"] == len(AGENTS) + 1, "it counts another process"
+    first = Counter(kept(fleet))
+    assert first["agentd.core.agent.Agent"] == len(AGENTS) + 1, "it counts another process"
     one_round(fleet, 1)
+    second, files = Counter(kept(fleet)), fleet.open_files()
+    # What is read once, such as the table of prices, grows in one of the rounds and not in both.
+    suspects = {kind for kind, count in (second - first).items() if count > GROWTH_MAX}
+    one_round(fleet, 2)
     grown: Counter[str] = Counter()
 
     def is_flat() -> bool:
         # What is on its way is gone a moment later.
-        now = Counter(kept(fleet)) - before
+        now = Counter(kept(fleet)) - second
         grown.clear()
-        grown.update({kind: count for kind, count in now.items() if count > GROWTH_MAX})
+        grown.update({kind: now[kind] for kind in suspects if now[kind] > GROWTH_MAX})
         grown.update(fleet.open_files() - files)
         return not grown
 
