@@ -37,7 +37,9 @@ ifdef k
 	$(PYTEST) -k '$(k)'
 else
 	$(MAKE) --no-print-directory test-unit
-	$(MAKE) --no-print-directory test-guest
+	$(MAKE) --no-print-directory test-guest || { \
+	    echo "test: the guest is emulated, and slow: it has a second try"; \
+	    $(MAKE) --no-print-directory test-guest; }
 	$(MAKE) --no-print-directory test-real
 endif
 
