@@ -10,6 +10,7 @@ KeyPath = tuple[str | int, ...]
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 MESSAGE_MAX: Final = 300
+_KEY_MAX: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def dotted(path: Iterable[str | int]) -> str:
 def quoted_key(key: str) -> str:
     """Return a key as it stands in a path: bare where TOML allows it, else in quotes."""
     if _BARE.fullmatch(key):
-        return key
-    return '"' + clipped(key, 80).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return clipped(key, _KEY_MAX)
+    return '"' + clipped(key, _KEY_MAX).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def clipped(text: str, length_max: int = MESSAGE_MAX) -> str:
