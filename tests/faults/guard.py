@@ -31,7 +31,7 @@ RSS_BYTES_MAX = 100 << 20
 # Memory that an idle daemon doesn't hold, once the fault is over. The allocator keeps what it once
 # needed where something small still lives in it: measured 0 to 0.6 MiB after most faults, 3.5 after
 # fifty agents at once. A test that leaves more by nature says so, and why.
-KEPT_BYTES_MAX = 12 * MIB
+KEPT_BYTES_MAX = 8 * MIB
 
 # Kept open on purpose: an agent's log, and what the threads that read the store have open.
 KEPT = (".log", ".db", ".db-wal", ".db-shm")

@@ -18,8 +18,9 @@ SECONDS = 3.0
 IDLE_S = 2.0
 RSS_BYTES_MAX = 150 << 20
 SEEN_MS_MAX = 200.0
-CPU_RATIO_MAX = 24.0
-"""The daemon's CPU over that of a process that decodes the same lines and writes as much."""
+CPU_RATIO_MAX = 14.0
+"""The daemon's CPU over that of a process that decodes the same lines and writes as much: measured
+4.3 to 7.2 with nothing beside it, up to 9 beside other tests."""
 
 
 def chorus(path: Path, people: Path, pid: int) -> Document:
