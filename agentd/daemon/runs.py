@@ -277,18 +277,19 @@ class Run:
         survivors = await self._insist(self.tree.members)
         counted = self.tree.oom_kills()
         rose = (counted or 0) - self._oom_seen
-        source = ""
+        sources = []
         if rose > 0:
-            source = f"memory.events oom_kill {self._oom_seen} -> {self._oom_seen + rose}"
-        elif ending.signal == signal.SIGKILL:
-            # Without a counter the log names a group of another hierarchy.
-            source = self.kernel_log.victim(
-                self.pid, self.tree.cgroup if counted is not None else ""
-            )
-            rose = 1 if source else 0
+            sources.append(f"memory.events oom_kill {self._oom_seen} -> {self._oom_seen + rose}")
+        if ending.signal == signal.SIGKILL:
+            # Only the log tells whose shortage it was: that of the group, or of the whole host.
+            # Without a counter it names a group of another hierarchy.
+            line = self.kernel_log.victim(self.pid, self.tree.cgroup if counted is not None else "")
+            if line:
+                sources.append(line)
+                rose = max(rose, 1)
         evidence = ExitEvidence(
             oom_kills=max(rose, 0),
-            oom_source=source,
+            oom_source=", ".join(sources),
             rss_bytes=self.rss_bytes,
             limit_bytes=self.limit_bytes or None,
             survivors=len(survivors),
