@@ -1,7 +1,5 @@
 """A store that is not what was written: moved aside, built anew, intents saved if they can be."""
 
-import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from agentd.core.states import Intent
 from agentd.store.opening import QUARANTINES_MAX
 from agentd.store.rows import SpawnRow
 from tests.store.desk import Desk, event, ids, persist
+from tests.store.harm import Harm, damaged, flipped, truncated, zeroed
 
 SPAWNED = SpawnRow("a", 1, "i-1", "token", 42, 99, 7, "boot-1", "/leaf", 1_700_000_000_000)
 
@@ -25,37 +24,14 @@ def furnished(directory: Path) -> Desk:
     return desk
 
 
-def truncated(blob: bytes, draw: random.Random) -> bytes:
-    return blob[: draw.randrange(len(blob))]
-
-
-def zeroed(blob: bytes, draw: random.Random) -> bytes:
-    at = draw.randrange(len(blob))
-    hole = bytes(draw.randrange(1, 8_192))[: len(blob) - at]
-    return blob[:at] + hole + blob[at + len(hole) :]
-
-
-def flipped(blob: bytes, draw: random.Random) -> bytes:
-    changed = bytearray(blob)
-    for _ in range(draw.choice((1, 8, 64))):
-        changed[draw.randrange(len(blob))] ^= 1 << draw.randrange(8)
-    return bytes(changed)
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("harm", [truncated, zeroed, flipped])
 def test_h5_a_damaged_store_is_replaced_and_never_tells_a_wrong_intent(
-    tmp_path: Path, harm: Callable[[bytes, random.Random], bytes]
+    tmp_path: Path, harm: Harm
 ) -> None:
-    blob = furnished(tmp_path / "whole").path.read_bytes()
-    seed = random.randrange(1 << 32)  # noqa: S311 - chance, not secrets
-    print(f"seed {seed}")  # noqa: T201 - shown with a failure
-    draw = random.Random(seed)  # noqa: S311 - chance, not secrets
+    furnished(tmp_path / "whole")
     rebuilt = 0
-    for number in range(34):
-        desk = Desk(tmp_path / f"state-{number}")
-        shutil.copytree(tmp_path / "whole", desk.directory)
-        desk.path.write_bytes(harm(blob, draw))
+    for desk in damaged(tmp_path / "whole", harm):
         found = desk.store.agents()
         assert all(one.durable.intent is Intent.KILLED for one in found.values())
         if desk.store.rebuilt:
@@ -66,8 +42,6 @@ def test_h5_a_damaged_store_is_replaced_and_never_tells_a_wrong_intent(
         else:
             assert len(found) == 40
             assert desk.write(event()).ok
-        desk.close()
-        shutil.rmtree(desk.directory)
     assert rebuilt, "some of that must have been noticed"
 
 

@@ -1,7 +1,5 @@
 """What of incidents and alerts outlives a damaged store."""
 
-import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from agentd.store.mark import INCIDENT_STRIDE
 from tests.store.desk import Desk, event, persist
+from tests.store.harm import Harm, damaged, flipped, truncated, zeroed
 from tests.store.history import (
     MIDNIGHT_MS,
     MINUTE_MS,
@@ -20,7 +19,6 @@ from tests.store.history import (
     sent,
     told,
 )
-from tests.store.test_damage import flipped, truncated, zeroed
 
 
 def furnished(directory: Path) -> Desk:
@@ -75,17 +73,9 @@ def test_h5_the_numbers_of_incidents_never_go_back(
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("harm", [truncated, zeroed, flipped])
-def test_h5_no_damage_makes_up_an_incident_or_loses_the_count(
-    tmp_path: Path, harm: Callable[[bytes, random.Random], bytes]
-) -> None:
-    blob = furnished(tmp_path / "whole").path.read_bytes()
-    seed = random.randrange(1 << 32)  # noqa: S311 - chance, not secrets
-    print(f"seed {seed}")  # noqa: T201 - shown with a failure
-    draw = random.Random(seed)  # noqa: S311 - chance, not secrets
-    for number in range(34):
-        desk = Desk(tmp_path / f"state-{number}")
-        shutil.copytree(tmp_path / "whole", desk.directory)
-        desk.path.write_bytes(harm(blob, draw))
+def test_h5_no_damage_makes_up_an_incident_or_loses_the_count(tmp_path: Path, harm: Harm) -> None:
+    furnished(tmp_path / "whole")
+    for desk in damaged(tmp_path / "whole", harm):
         assert {one.number for one in desk.store.open_incidents()} <= set(range(1, 21, 2))
         if desk.store.rebuilt:
             assert desk.store.last_incident() >= 20
@@ -95,8 +85,6 @@ def test_h5_no_damage_makes_up_an_incident_or_loses_the_count(
         assert desk.write(row, opened(500), alert("u-500", row)).ok
         assert desk.store.last_incident() == 500
         assert desk.store.incidents(limit=1)[0].incident.number == 500
-        desk.close()
-        shutil.rmtree(desk.directory)
 
 
 def test_h5_damage_found_while_running_costs_no_open_incident(desk: Desk) -> None:
