@@ -36,11 +36,15 @@ class Periods:
     hour: Span
     day: Span
     month: Span
+    date: str = ""
+    """The day's, such as `2026-11-21`; empty: nobody said."""
 
     @classmethod
-    def of(cls, hour: tuple[int, int], day: tuple[int, int], month: tuple[int, int]) -> "Periods":
+    def of(
+        cls, hour: tuple[int, int], day: tuple[int, int], month: tuple[int, int], date: str = ""
+    ) -> "Periods":
         """Make them of where each begins and ends."""
-        return cls(Span(*hour), Span(*day), Span(*month))
+        return cls(Span(*hour), Span(*day), Span(*month), date)
 
 
 def add(durable: Durable, tokens: int, picos: int) -> None:

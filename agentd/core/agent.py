@@ -60,8 +60,10 @@ class Stop:
     """Up to then it is only asked to commit and exit."""
     heard_since_asked: bool = False
     """Whether the question may have reached it; a new daemon has to ask again."""
-    stuck: str = ""
-    """What survives SIGKILL, as last reported."""
+    killed_at_ms: int | None = None
+    """When SIGKILL was sent, last."""
+    given_up_at_ms: int | None = None
+    """Since when nobody waits any more for the end of what survives it."""
     seen: Mapping[str, object] = field(default_factory=dict)
     """What a look showed right before, where only the end of the run is told of."""
 
@@ -126,6 +128,8 @@ class Agent:
     stop: Stop | None = None
     ended: Exited | None = None
     """How the leader ended, while its tree is not empty yet."""
+    stuck: str = ""
+    """What survives SIGKILL, as last reported."""
     signalled: Signalled | None = None
     """The last plain signal to this incarnation."""
     ended_by_hand: bool = False
@@ -194,6 +198,11 @@ class Agent:
         return self.presence not in (Presence.NONE, Presence.VALIDATING)
 
     @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for its end any more, though something of it survives SIGKILL."""
+        return self.stop is not None and self.stop.given_up_at_ms is not None
+
+    @property
     def is_ready(self) -> bool:
         """Whether what depends on it may start; a job that is done has prepared its ground."""
         if self.state is State.COMPLETED:
@@ -219,6 +228,7 @@ class Agent:
         self.pid = None
         self.stop = None
         self.ended = None
+        self.stuck = ""
         self.signalled = None
         self.look = None
         self.paused_at_ms = None

@@ -3,6 +3,7 @@
 from typing import Final
 
 from agentd.config.agent import AgentConfig
+from agentd.config.names import INTERNAL
 from agentd.config.schema import Config
 from agentd.core import budgets, ends, lifecycle, minutes
 from agentd.core.agent import After, Agent, Presence, Stop
@@ -24,7 +25,8 @@ RECONNECT_MS: Final = 2_000
 
 def start(turn: Turn, agents: dict[str, Agent], config: Config, event: Started) -> None:
     """Restore what was recorded, adopt what lives, start what is due."""
-    turn.journal("daemon.started", None, f"agentd started with {len(config.agents)} agents")
+    count = len(config.agents.keys() - INTERNAL)
+    turn.journal("daemon.started", None, f"agentd started with {count} agents")
     for name, agent_config in config.agents.items():
         fate = event.fates.get(name)
         agents[name] = recorded(name, agent_config, fate)
@@ -149,6 +151,8 @@ def _take_up_stop(turn: Turn, agent: Agent) -> None:
     after = After(durable.stop_after) if durable.stop_after else After.STAY
     if durable.stop_reason is StopReason.DAEMON_STOPPED:
         after = After.AGAIN  # that daemon is gone, and this one is here
+    elif after is After.REMOVE:
+        after = After.AGAIN  # its file was gone when that was decided, and is back
     agent.stop = Stop(
         durable.stop_reason or StopReason.UNKNOWN,
         durable.stop_evidence,

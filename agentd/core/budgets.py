@@ -16,10 +16,14 @@ from typing import Final
 from agentd.config.agent import BudgetConfig
 from agentd.core import accounts
 from agentd.core.agent import Agent
+from agentd.core.hosts import Hosts
 from agentd.core.records import Durable, Mark
 from agentd.core.spending import NEVER, Limit
 
 PERIODS: Final = ("cycle", "run", "hour", "day", "month")
+FLEET_BUDGET: Final = "fleet_usd_per_day"
+"""`[fleet.budget] usd_per_day`, where an agent remembers what was told of it: see
+`fleet_budget`, which holds it. Its name ends as that of any budget of a day does."""
 
 
 def limits_of(config: BudgetConfig) -> Iterator[Limit]:
@@ -76,6 +80,21 @@ def exceeded(agent: Agent) -> list[Limit]:
     ]
 
 
+def spent_today(durable: Durable) -> int:
+    """What was spent in the civil day, in micro-dollars."""
+    return durable.cost_micros - durable.day.micros if durable.day is not None else 0
+
+
+def is_over(agent: Agent, hosts: Hosts) -> bool:
+    """Whether a budget is exceeded, its own or that of all hosts, and nobody has said over it."""
+    return bool(exceeded(agent)) or _is_over_fleet(agent, hosts)
+
+
+def _is_over_fleet(agent: Agent, hosts: Hosts) -> bool:
+    overridden = FLEET_BUDGET in agent.durable.budgets_overridden
+    return hosts.over_budget and not overridden and spent_today(agent.durable) > 0
+
+
 def to_be_told(agent: Agent) -> tuple[list[Limit], list[Limit]]:
     """Return the budgets that are newly exceeded, and those that people are to be warned of."""
     durable = agent.durable
@@ -100,9 +119,11 @@ def note_told(agent: Agent, over: list[Limit], warned: list[Limit]) -> None:
     watch(agent)
 
 
-def override(agent: Agent) -> list[str]:
+def override(agent: Agent, hosts: Hosts) -> list[str]:
     """Let it go on over the budgets that it exceeds; return their names."""
     names = [limit.name for limit in exceeded(agent)]
+    if _is_over_fleet(agent, hosts):
+        names.append(FLEET_BUDGET)
     if names:
         durable = agent.durable
         durable.budgets_overridden += tuple(names)
@@ -168,9 +189,11 @@ def _hold_anew(durable: Durable, limits: tuple[Limit, ...]) -> None:
     """
     over = {one.name for one in limits if used(durable, one) > one.amount}
     near = {one.name for one in limits if used(durable, one) >= one.warn_from}
-    durable.budgets_exceeded = tuple(n for n in durable.budgets_exceeded if n in over)
-    durable.budgets_overridden = tuple(n for n in durable.budgets_overridden if n in over)
-    durable.budgets_warned = tuple(n for n in durable.budgets_warned if n in near)
+    of_all = {FLEET_BUDGET}  # that one is judged by what all hosts spend
+    kept, warned = over | of_all, near | of_all
+    durable.budgets_exceeded = tuple(n for n in durable.budgets_exceeded if n in kept)
+    durable.budgets_overridden = tuple(n for n in durable.budgets_overridden if n in kept)
+    durable.budgets_warned = tuple(n for n in durable.budgets_warned if n in warned)
 
 
 def standing(agent: Agent) -> tuple[Limit, ...]:

@@ -1,7 +1,8 @@
 """Where new trouble belongs: to the open incident that explains it, or to one of before.
 
-In this order: the incident of what the agent depends on; that of the breaker that explains
-its end; the one that it left too early; that of agents that failed alike just now.
+In this order: the incident of what the agent depends on, here or on another host; that of the
+breaker that explains its end, or of the fleet's budget; the one that it left too early; that of
+agents that failed alike just now.
 """
 
 from collections.abc import Container, Mapping
@@ -11,8 +12,9 @@ from typing import Final
 from agentd.core import incident as rules
 from agentd.core.agent import Agent, local_dependencies
 from agentd.core.breaker import Breakers
+from agentd.core.hosts import Hosts, remote_dependencies
 from agentd.core.incident import Trouble
-from agentd.core.records import Record
+from agentd.core.records import IncidentRecord, Record
 
 # Agents that fail alike so shortly one after the other have one cause: the host's, most likely.
 ALIKE_MS: Final = 2_000
@@ -35,6 +37,8 @@ class Causes:
 
     fleet: Mapping[str, Agent]
     breakers: Breakers
+    hosts: Hosts
+    opened: Mapping[int, IncidentRecord]
     bound: dict[str, int] = field(default_factory=dict)
     """Agent (or subject) → the open incident that it is part of."""
     ended: dict[str, Ended] = field(default_factory=dict)
@@ -50,6 +54,8 @@ class Causes:
             found = self._of_dependency(agent)
         if found is None and agent is not None and rules.is_explained(record):
             found = self._of_breaker(agent, now_ms)
+        if found is None and rules.is_of_fleet_budget(record):
+            found = self.bound.get(rules.FLEET_BUDGET_SUBJECT)
         if found is None:
             found = self._of_before(agent, name, trouble, now_ms)
         return found if found is not None else self._of_alike(record, now_ms)
@@ -69,19 +75,20 @@ class Causes:
 
     def forget_old(self) -> Container[int]:
         """Keep of the past what an agent that is here, or a breaker, may come back to."""
-        here = self.breakers.known
+        here = {f"breaker {name}" for name in self.breakers.known}
+        here |= {rules.host_subject(name) for name in self.hosts.here | self.hosts.lost}
+        here.add(rules.FLEET_BUDGET_SUBJECT)
         self.ended = {
             name: each
             for name, each in self.ended.items()
-            if name in self.fleet
-            or name.startswith("daemon ")
-            or name.removeprefix("breaker ") in here
+            if name in self.fleet or name in here or name.startswith("daemon ")
         }
         return {each.number for each in self.ended.values()}
 
     def _of_dependency(self, agent: Agent) -> int | None:
         """Find what it depends on, directly or not, and is in trouble."""
         seen, coming = {agent.name}, list(local_dependencies(agent))
+        out = self.hosts.outages(agent)
         while coming:
             name = coming.pop(0)
             if name in seen:
@@ -91,6 +98,22 @@ class Causes:
                 return self.bound[name]
             if name in self.fleet:
                 coming += local_dependencies(self.fleet[name])
+                out += self.hosts.outages(self.fleet[name])
+        found = (self._of_remote(name, agent) for name in out)
+        return next((number for number in found if number is not None), None)
+
+    def _of_remote(self, dependency: str, agent: Agent) -> int | None:
+        """Find the incident of its host, or that of others here whom the same outage made ill."""
+        number = self.bound.get(rules.host_subject(dependency.partition("/")[0]))
+        if number is not None:
+            return number
+        for name, number in self.bound.items():
+            other = self.fleet.get(name)
+            if other is None or other is agent or dependency not in remote_dependencies(other):
+                continue
+            members = self.opened[number].members
+            if any(one.agent == name and rules.is_ill(one) for one in members):
+                return number
         return None
 
     def _of_breaker(self, agent: Agent, now_ms: int) -> int | None:

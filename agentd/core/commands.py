@@ -191,13 +191,13 @@ def _come_up(turn: Turn, agent: Agent, asked: Requested, done: str) -> str:
     durable.forget_wish()
     if not turn.closing:  # a stop that waits for its dependants is called off
         turn.leaving.pop(agent.name, None)
-    if not budgets.exceeded(agent):
+    if not budgets.is_over(agent, turn.hosts):
         return ""
     return pausing.override_budgets(turn, agent, f"{done} {_by(asked)}")
 
 
 def _told_start(turn: Turn, agent: Agent) -> str:
-    blocked_by = blockers(agent, turn.fleet)
+    blocked_by = blockers(agent, turn.fleet, turn.hosts)
     return f"waits for {', '.join(blocked_by)}" if blocked_by else "starts"
 
 

@@ -59,6 +59,8 @@ def tell_unpriced(turn: Turn, agent: Agent, model: str | None) -> None:
     day = durable.day.begins_ms if durable.day is not None else None
     day = 0 if day is None else day
     held = [limit.name for limit in budgets.standing(agent) if limit.in_dollars]
+    if turn.hosts.budget_micros is not None:
+        held.append(budgets.FLEET_BUDGET)
     if durable.unpriced_told_ms == day or not held:
         return
     durable.unpriced_told_ms = day

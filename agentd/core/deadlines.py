@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agentd.core import beating, diagnosis, leak_restart, liveness
+from agentd.core import beating, diagnosis, leak_restart, liveness, remains
 from agentd.core.agent import Agent, Presence
 from agentd.core.states import Health, Intent, State
 
@@ -15,6 +15,7 @@ def deadline_ms(agent: Agent, now_ms: int) -> int | None:
         agent.shortage_until_ms,
         agent.stop.kill_at_ms if agent.stop is not None else None,
         agent.stop.ask_until_ms if agent.stop is not None else None,
+        remains.due_ms(agent),
         agent.durable.cooldown_until_ms
         if agent.state is State.COOLDOWN and not agent.durable.held
         else None,

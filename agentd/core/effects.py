@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from agentd.core.host_views import Common
 from agentd.core.records import Action, Baseline, Durable, IncidentRecord, Record, Rollup
 
 
@@ -29,6 +30,13 @@ class PersistBaseline:
 
     agent: str
     baseline: Baseline
+
+
+@dataclass(frozen=True, slots=True)
+class PersistCommon:
+    """Keep what all hosts had spent when all were last seen; nothing waits for it."""
+
+    common: Common
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +237,7 @@ class Exit:
 Effect = (
     Persist
     | PersistBaseline
+    | PersistCommon
     | PersistIncident
     | SaveEvidence
     | SaveRollups

@@ -28,7 +28,7 @@ def on_tree_empty(turn: Turn, agent: Agent) -> None:
     if not agent.has_process:
         return
     ended = agent.ended or Exited(agent.name, agent.incarnation)
-    down = outages(agent, turn.fleet) + breakers.outages(turn, agent)
+    down = outages(agent, turn.fleet, turn.hosts) + breakers.outages(turn, agent)
     end = exits.classify(agent, ended, turn.now_ms, down)
     finish_run(turn, agent, end, code=ended.code, signal=ended.signal)
 

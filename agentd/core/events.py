@@ -10,6 +10,7 @@ from typing import Literal
 
 from agentd.config.schema import Config
 from agentd.core.accounts import Periods
+from agentd.core.host_views import Common, HostsView
 from agentd.core.lines import Line, Question
 from agentd.core.pricing import PriceTable
 from agentd.core.records import Baseline, Durable, IncidentRecord
@@ -255,6 +256,8 @@ class Started:
     """Those that are open or were until lately, in time of this boot."""
     incident_next: int = 1
     """The number of the next incident."""
+    common: Common | None = None
+    """What all hosts had spent when all were last seen, as far as that was written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,14 @@ class PeriodsBegan:
     """The civil hour, day and month that it is now; told before `Started`, and at each change."""
 
     periods: Periods
+
+
+@dataclass(frozen=True, slots=True)
+class HostsSeen:
+    """The link tells how the other hosts are; the `Reply` says what others are to know of us."""
+
+    request: str
+    view: HostsView
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,5 +333,6 @@ Event = (
     | StorageChanged
     | ReaderLeft
     | PeriodsBegan
+    | HostsSeen
     | PricesRead
 )

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from agentd.core.agent import After, Agent
+from agentd.core.budgets import FLEET_BUDGET
 from agentd.core.records import IncidentRecord, Member, Record
 from agentd.core.states import Health, Intent, State, StopReason
 
@@ -29,9 +30,13 @@ PROOF_DOUBLINGS_MAX: Final = 20
 FADES_MS: Final = 3_600_000
 # Memory moves slowly: a leak that is told once an hour must not be a new incident each time.
 MEMORY_FADES_MS: Final = 86_400_000
+# A lost host that the whole fleet has known nothing of for so long was taken away for good.
+HOST_FORGOTTEN_MS: Final = 86_400_000
 MESSAGE_CHARS_MAX: Final = 500
+FLEET_BUDGET_SUBJECT: Final = "fleet budget"
 
 SEVERITIES: Final = ("info", "warning", "critical")
+_HOST: Final = "host "
 UNWELL: Final = "health"
 """The trouble of a member that isn't well, and of which nothing more is told."""
 
@@ -80,6 +85,7 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
     "daemon.fault": Trouble(Kind.CONDUCT, "met a bug of agentd", "critical"),
     "breaker.opened": Trouble(Kind.CONDUCT, ""),
     "daemon.storage": Trouble(Kind.CONDUCT, "", "critical"),
+    "host.lost": Trouble(Kind.CONDUCT, "", "critical"),
 }
 # What a dependency that is down may explain.
 _EXPLICABLE: Final = ("tool.failing", "retry.limit")
@@ -111,9 +117,15 @@ def rank(severity: str) -> int:
 
 
 def is_explained(record: Record) -> bool:
-    """Whether a failing breaker may have told of this end already."""
+    """Whether a failing breaker, or the fleet's budget, may have told of this already."""
     down = StopReason.DEPENDENCY_DOWN.value
-    return record.event == "agent.exited" and record.reason == down and record.severity != "info"
+    ended = record.event == "agent.exited" and record.reason == down
+    return (ended and record.severity != "info") or is_of_fleet_budget(record)
+
+
+def is_of_fleet_budget(record: Record) -> bool:
+    """Whether an agent was paused because all hosts together have spent enough."""
+    return record.event == "agent.paused" and record.data.get("budget") == FLEET_BUDGET
 
 
 def may_be_explained(record: Record, trouble: Trouble) -> bool:
@@ -132,11 +144,36 @@ def subject_of(record: Record) -> str:
     """Name what a record is about that is about no agent; empty: nothing that has incidents."""
     if record.event.startswith("breaker."):
         return f"breaker {record.data.get('name')}"
+    if record.event.startswith("host."):
+        return host_subject(str(record.data.get("host")))
+    if record.event == "budget.exceeded":
+        return FLEET_BUDGET_SUBJECT
     return record.event.replace(".", " ") if record.event.startswith("daemon.") else ""
+
+
+def host_subject(host: str) -> str:
+    """Name a host as what an incident is about."""
+    return f"{_HOST}{host}"
+
+
+def lost_host(subject: str) -> str:
+    """Return the host that an incident is about; empty: it is about something else."""
+    return subject.removeprefix(_HOST) if subject.startswith(_HOST) else ""
+
+
+def shared_key(subject: str) -> str:
+    """Return the key that all hosts give to one incident; empty: it is this host's alone."""
+    host = lost_host(subject)
+    return f"host.lost:{host}" if host else ""
 
 
 # What is no agent has trouble of this kind only.
 SUBJECT_KINDS: Final = frozenset({Kind.CONDUCT.value})
+
+
+def is_ill(member: Member) -> bool:
+    """Whether its trouble is with its health, of which outages elsewhere may be the cause."""
+    return member.left_at_ms is None and Kind.HEALTH.value in kinds_of(member)
 
 
 def kinds_of(member: Member) -> frozenset[str]:
@@ -167,7 +204,7 @@ def rests(agent: Agent, member: Member) -> str:
 
 def is_stuck(agent: Agent) -> bool:
     """Whether something of it survives SIGKILL."""
-    return agent.stop is not None and bool(agent.stop.stuck)
+    return bool(agent.stuck)
 
 
 def is_well(agent: Agent) -> bool:

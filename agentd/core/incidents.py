@@ -216,7 +216,10 @@ class Incidents(Register):
                 continue
             self.opened[incident.number] = incident
             self._due(incident.number, now_ms)
-            if incident.subject:
+            if incident.subject and incident.subject_over:
+                ended = Ended(incident.number, now_ms, rules.SUBJECT_KINDS)
+                self.causes.note_end(incident.subject, ended)
+            elif incident.subject:
                 self.bound[incident.subject] = incident.number
                 self.told[incident.subject] = now_ms
             for member in incident.members:
@@ -281,8 +284,24 @@ class Incidents(Register):
             return "the dependency answers again" if closed else ""
         if subject == "daemon storage":
             return "" if self.storage_failed else "the storage works again"
+        if rules.lost_host(subject):
+            return self._host_over(rules.lost_host(subject), now_ms)
+        if subject == rules.FLEET_BUDGET_SUBJECT:
+            hosts = self.hosts
+            unknown = hosts.is_unheard and hosts.budget_micros is not None
+            open_still = hosts.over_budget or unknown
+            return "" if open_still else "there is room in the fleet's budget again"
         faded = now_ms >= self.told[subject] + rules.FADES_MS
         return f"not seen again for {format_duration(rules.FADES_MS)}" if faded else ""
+
+    def _host_over(self, host: str, now_ms: int) -> str:
+        """Return why a lost host is waited for no more; empty: it is."""
+        if host in self.hosts.here:
+            return "the host is back"
+        forgotten = self.hosts.connected and host not in self.hosts.lost
+        if forgotten and now_ms >= self.told[rules.host_subject(host)] + rules.HOST_FORGOTTEN_MS:
+            return "no host knows of it any more"
+        return ""
 
     def _close_if_over(self, number: int, how: str, now_ms: int) -> list[News]:
         return [] if self._parts(number) else self._resolve(number, how, now_ms)

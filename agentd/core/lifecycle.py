@@ -8,6 +8,7 @@ from agentd.core.agent import After, Agent, Presence, Stop
 from agentd.core.dependencies import blockers
 from agentd.core.effects import Control, KillTree, Reply, Signal, Spawn, Thaw, Validate
 from agentd.core.events import AgentAsked, Spawned, SpawnFailed, Validated
+from agentd.core.hosts import Remote, remote_dependencies
 from agentd.core.records import first_clause
 from agentd.core.states import TRANSITIONS, Intent, State, StopReason, Trigger
 from agentd.core.turn import WARNING, Turn
@@ -36,11 +37,12 @@ def want_start(
         actions.accept(turn, agent, cause)
     else:
         actions.hold(turn, agent)
-    blocked_by = ["agentd itself"] if turn.closing else blockers(agent, turn.fleet)
+    blocked_by = ["agentd itself"] if turn.closing else blockers(agent, turn.fleet, turn.hosts)
     held = agent.durable.held and not by_hand and not (goes_on and not agent.durable.held_why)
     if blocked_by or held:
         _wait(turn, agent, cause, blocked_by)
         return
+    _tell_unseen(turn, agent)
     _begin(turn, agent, cause)
 
 
@@ -48,6 +50,25 @@ def _wait(turn: Turn, agent: Agent, cause: str, blocked_by: list[str]) -> None:
     why = f"waiting for {', '.join(blocked_by)}" if blocked_by else "held"
     agent.move(Trigger.END, turn.now_ms, why)
     agent.awaiting = agent.durable.awaiting = cause
+
+
+def _tell_unseen(turn: Turn, agent: Agent) -> None:
+    """Say so where it starts without what it depends on elsewhere: nobody could be asked."""
+    hosts = turn.hosts
+    if not hosts.configured:
+        return
+    names = [one for one in remote_dependencies(agent) if hosts.how_is(one) is not Remote.READY]
+    if names:
+        patience = format_duration(hosts.patience_ms)
+        turn.journal(
+            "agent.starting",
+            agent,
+            f"starts without {', '.join(names)}, of which nothing better is known: no word of "
+            f"the other hosts for {patience}",
+            severity=WARNING,
+            data={"depends_on": names},
+            alert=False,
+        )
 
 
 def _begin(turn: Turn, agent: Agent, cause: str) -> None:
@@ -70,6 +91,10 @@ def _begin(turn: Turn, agent: Agent, cause: str) -> None:
     durable.cooldown_until_ms = durable.cooldown_left_ms = durable.parked_until_ms = None
     if durable.incarnation > 1:
         durable.restarts += 1
+        last = durable.last_exit
+        reason = (StopReason.UNKNOWN if last is None else last.reason).value
+        by_reason = durable.restarts_by_reason
+        durable.restarts_by_reason = {**by_reason, reason: by_reason.get(reason, 0) + 1}
     agent.telemetry.forget_work()
     if durable.first_start:  # also one that the run before told on its way down
         agent.telemetry.goal = None
@@ -263,6 +288,7 @@ def kill_tree(turn: Turn, agent: Agent) -> None:
     """SIGKILL to every process of it, at once."""
     if agent.stop is not None:
         agent.stop.kill_at_ms = agent.stop.ask_until_ms = None
+        agent.stop.killed_at_ms, agent.stop.given_up_at_ms = turn.now_ms, None
         agent.durable.stop_asks = False
     if agent.presence is not Presence.SPAWNING:
         turn.do(KillTree(agent.name, agent.incarnation))

@@ -10,19 +10,32 @@ from agentd.core.states import Intent, State, StopReason, Trigger
 from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
 
 
-def pause(turn: Turn, agent: Agent, reason: StopReason, who: str, evidence: str) -> None:
-    """Hold it back where it stands; what it was to do waits with it."""
+def pause(
+    turn: Turn,
+    agent: Agent,
+    reason: StopReason,
+    who: str,
+    evidence: str,
+    *,
+    data: dict[str, object] | None = None,
+    told: bool = True,
+) -> None:
+    """Hold it back where it stands; what it was to do waits with it.
+
+    Not `told`: people have heard already of what made policy do it.
+    """
     by_policy = reason is not StopReason.USER_PAUSED
-    told = first_clause(evidence) if by_policy else evidence
+    why = first_clause(evidence) if by_policy else evidence
     _note_intent(agent, Intent.PAUSED, reason, who, evidence)
     turn.touch(agent)
     turn.journal(
         "agent.paused",
         agent,
-        f"paused by {who}" + (f": {told}" if told else ""),
+        f"paused by {who}" + (f": {why}" if why else ""),
         severity=CRITICAL if by_policy else INFO,
         reason=reason,
-        alert=by_policy,
+        data=data,
+        alert=by_policy and told,
     )
     if agent.presence is Presence.ALIVE and agent.stop is not None:
         return  # it is on its way down, and is paused at the end of that
@@ -81,7 +94,7 @@ def resume(turn: Turn, agent: Agent, who: str, why: str) -> str:
 
 def override_budgets(turn: Turn, agent: Agent, told: str) -> str:
     """A person's word outranks the budgets that are exceeded by now; say so, here and there."""
-    names = budgets.override(agent)
+    names = budgets.override(agent, turn.hosts)
     over = budgets.word_on(names)
     data: dict[str, object] = {"overridden": names} if names else {}
     turn.journal("agent.resumed", agent, f"{told}{over}", data=data)

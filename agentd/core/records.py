@@ -138,6 +138,8 @@ class Durable:
     """Why a start is due that could not be made yet; empty: none is due."""
     restarts: int = 0
     """Starts after the first, whatever the cause."""
+    restarts_by_reason: dict[str, int] = field(default_factory=dict)
+    """How many of them followed an end of which reason; never changed in place."""
     last_exit: LastExit | None = None
     heartbeats: int = 0
     cycles: int = 0
@@ -278,6 +280,11 @@ class IncidentRecord:
     """How often it had been resolved too early."""
     remind_at_ms: int | None = None
     """When people are told once more that it is still open."""
+
+    subject_over: bool = False
+    """What it is about is well again, while agents of it may not be."""
+    shared_key: str = ""
+    """What receivers of its alerts know it by whichever host tells them; empty: by `key`."""
 
     @property
     def agents(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from agentd.core import incident as rules
 from agentd.core.agent import Agent
 from agentd.core.breaker import Breakers
 from agentd.core.causes import Causes, Ended
+from agentd.core.hosts import Hosts
 from agentd.core.records import IncidentRecord, Member, Record
 
 REMIND_EVERY_MS: Final = 3_600_000
@@ -34,6 +35,7 @@ class Register:
     breakers: Breakers = field(default_factory=Breakers)
     new_id: Callable[[], str] = lambda: ""
     remind_every_ms: int = REMIND_EVERY_MS
+    hosts: Hosts = field(default_factory=Hosts)
     begun: bool = False
     """The numbers given so far are known."""
     number_next: int = 1
@@ -53,7 +55,7 @@ class Register:
     to_review: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.causes = Causes(self.fleet, self.breakers)
+        self.causes = Causes(self.fleet, self.breakers, self.hosts, self.opened)
 
     @property
     def bound(self) -> dict[str, int]:
@@ -108,6 +110,7 @@ class Register:
                 opened_at_ms=now_ms,
                 agent=agent.name if agent is not None else None,
                 subject="" if agent is not None else name,
+                shared_key=rules.shared_key(name) if agent is None else "",
                 remind_at_ms=self._remind_ms(now_ms),
             )
         )
@@ -141,6 +144,7 @@ class Register:
         self.bound[name] = number
         if agent is None:
             self.told[name] = now_ms
+            self._put_subject(number, name, over=False)
             return
         incident = self.opened[number]
         old = member_of(incident, name) or Member(name, now_ms)
@@ -163,6 +167,7 @@ class Register:
         member = member_of(self.opened[number], name)
         kinds = rules.SUBJECT_KINDS if member is None else rules.kinds_of(member)
         self.causes.note_end(name, Ended(number, now_ms, kinds))
+        self._put_subject(number, name, over=True)
         if member is not None:
             since_ms = member.well_since_ms if member.well_since_ms is not None else now_ms
             well = replace(member, troubles=(), well_since_ms=since_ms, left_at_ms=now_ms)
@@ -220,12 +225,22 @@ class Register:
     def _arm(self, number: int, now_ms: int) -> None:
         """Find when time alone changes something about an open incident."""
         incident = self.opened[number]
-        moments = [incident.remind_at_ms]
-        if self.bound.get(incident.subject) == number and incident.subject == "daemon fault":
-            moments.append(self.told[incident.subject] + rules.FADES_MS)
+        moments = [incident.remind_at_ms, self._fades_ms(incident, now_ms)]
         moments += [self._moment(incident, member) for member in incident.members]
         due = [max(each, now_ms) for each in moments if each is not None]
         self._due(number, min(due, default=None))
+
+    def _fades_ms(self, incident: IncidentRecord, now_ms: int) -> int | None:
+        """Return when what is no agent is looked at again, by time alone."""
+        subject = incident.subject
+        if self.bound.get(subject) != incident.number:
+            return None
+        if subject == "daemon fault":
+            return self.told[subject] + rules.FADES_MS
+        if rules.lost_host(subject):  # while nobody can ask the others, it stays as it is
+            due_ms = self.told[subject] + rules.HOST_FORGOTTEN_MS
+            return due_ms if due_ms > now_ms else now_ms + rules.FADES_MS
+        return None
 
     def _arm_sooner(self, number: int, looked_at: Iterable[str], now_ms: int) -> None:
         """As `_arm`, where nothing changed but, perhaps, the health of a few members.
@@ -262,6 +277,12 @@ class Register:
     def _put(self, incident: IncidentRecord) -> None:
         if self.opened.get(incident.number) != incident:
             self.opened[incident.number] = self.changed[incident.number] = incident
+
+    def _put_subject(self, number: int, name: str, *, over: bool) -> None:
+        """Keep whether what an incident is about is well again; `name` may be another's."""
+        incident = self.opened[number]
+        if incident.subject == name:
+            self._put(replace(incident, subject_over=over))
 
     def _put_member(self, incident: IncidentRecord, member: Member) -> None:
         if member_of(incident, member.agent) == member:

@@ -16,14 +16,19 @@ from agentd.core import (
     cost,
     diagnosis,
     ends,
+    fleet_budget,
+    gaps,
     hearing,
+    hosts_news,
     judging,
+    late_starts,
     ledger,
     lifecycle,
     minutes,
     operating,
     pausing,
     reloading,
+    remains,
     verdicts,
     waiting,
 )
@@ -32,14 +37,14 @@ from agentd.core.accounts import Periods
 from agentd.core.agent import Agent
 from agentd.core.breaker import Breakers
 from agentd.core.deadlines import Deadlines
-from agentd.core.dependencies import is_due
 from agentd.core.effects import Effect, Exit, Persist, PersistBaseline, Reply
+from agentd.core.hosts import Hosts
 from agentd.core.incidents import Incidents
 from agentd.core.pricing import Prices
 from agentd.core.records import Record
 from agentd.core.select import SelectError, select
 from agentd.core.states import State, StopReason
-from agentd.core.turn import CRITICAL, INFO, WARNING, Turn
+from agentd.core.turn import CRITICAL, INFO, Turn
 from agentd.core.waiting import Waiter
 
 # Counters are durable at least this often (FAULTS §4: five seconds).
@@ -61,6 +66,7 @@ class Supervisor:
     put_off: dict[str, Agent] = field(default_factory=dict)
     """Agents whose start waits for something, and a few that no longer do."""
     breakers: Breakers = field(default_factory=Breakers)
+    hosts: Hosts = field(default_factory=Hosts)
     incidents: Incidents = field(init=False)
     prices: Prices = field(default_factory=Prices)
     periods: Periods | None = None
@@ -73,7 +79,10 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         remind_every_ms = int(self.config.alerts.remind_every_ms)
-        self.incidents = Incidents(self.agents, self.breakers, self.new_id, remind_every_ms)
+        self.incidents = Incidents(
+            self.agents, self.breakers, self.new_id, remind_every_ms, self.hosts
+        )
+        self.hosts.configure(self.config.fleet, 0)
         self.breakers.configure(self.config.breakers)
         self.prices.use(own=self.config.prices)
 
@@ -115,6 +124,7 @@ class Supervisor:
             breakers=self.breakers,
             incidents=self.incidents,
             prices=self.prices,
+            hosts=self.hosts,
         )
 
     def last_words(self, now_ms: int) -> list[Effect]:
@@ -134,7 +144,7 @@ class Supervisor:
     def next_deadline_ms(self) -> int | None:
         """When a `Ticked` is wanted next; None: never, by time alone."""
         moments = [self.deadlines.earliest_ms(), self.flush_at_ms, self.breakers.next_change_ms]
-        moments.append(self.incidents.next_due_ms)
+        moments += (self.incidents.next_due_ms, self.hosts.patience_ends_ms)
         moments += [waiter.until_ms for waiter in self.waiters.values()]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -167,8 +177,9 @@ class Supervisor:
             case ev.Requested():
                 self._request(turn, event)
             case ev.Gap():
-                self._gap(turn, event)
+                gaps.pass_over(turn, self.agents.values(), self.deadlines, event)
             case ev.Started():
+                self.hosts.begin(event.common, turn.now_ms)
                 boot.start(turn, self.agents, self.config, event)
                 self._roll()
             case ev.Configured():
@@ -181,6 +192,7 @@ class Supervisor:
                 | ev.PricesRead()
                 | ev.StorageChanged()
                 | ev.ReaderLeft()
+                | ev.HostsSeen()
             ):
                 self._take_news(turn, event)
             case ev.ShutdownAsked():
@@ -195,15 +207,25 @@ class Supervisor:
         self.breakers.configure(event.config.breakers)
         self.prices.use(own=event.config.prices)
         self.incidents.remind_every(int(event.config.alerts.remind_every_ms), turn.now_ms)
+        self.hosts.configure(event.config.fleet, turn.now_ms)
         reloading.apply(turn, self.agents, event)
         self._roll()
         for agent in self.agents.values():  # also one that is restarted, or brought back
             cost.judge_budgets(turn, agent)
+        late_starts.make_up(turn, self.put_off)
+        fleet_budget.judge(turn, self.periods)
 
     def _take_news(
         self,
         turn: Turn,
-        event: ev.PeriodsBegan | ev.MinuteEnded | ev.PricesRead | ev.StorageChanged | ev.ReaderLeft,
+        event: (
+            ev.PeriodsBegan
+            | ev.MinuteEnded
+            | ev.PricesRead
+            | ev.StorageChanged
+            | ev.ReaderLeft
+            | ev.HostsSeen
+        ),
     ) -> None:
         """What is about no agent."""
         match event:
@@ -211,6 +233,7 @@ class Supervisor:
                 self.periods = event.periods
                 self._roll()
                 self._flush_soon(turn.now_ms)
+                fleet_budget.judge(turn, self.periods)
             case ev.MinuteEnded(begins_ms):
                 self.minute_ms = begins_ms + minutes.MINUTE_MS
                 turn.effects += minutes.end(self.agents.values(), begins_ms, turn.now_ms)
@@ -223,6 +246,9 @@ class Supervisor:
                 turn.journal("daemon.storage", None, f"storage {told}", severity=severity)
             case ev.ReaderLeft():
                 self.waiters.pop(event.request, None)
+            case ev.HostsSeen():
+                hosts_news.take(turn, event, self.periods)
+                late_starts.make_up(turn, self.put_off)
 
     def _asked(self, turn: Turn, event: ev.AgentAsked) -> None:
         agent = self.agents.get(event.agent)
@@ -297,8 +323,12 @@ class Supervisor:
         next_breaker_ms = self.breakers.next_change_ms
         if next_breaker_ms is not None and turn.now_ms >= next_breaker_ms:
             breakers.on_time(turn)
+        if self.hosts.give_up(turn.now_ms):
+            late_starts.make_up(turn, self.put_off)
+            fleet_budget.judge(turn, self.periods)
         if self.flush_at_ms is not None and turn.now_ms >= self.flush_at_ms:
             self.flush_at_ms = None
+            fleet_budget.judge(turn, self.periods)
             for agent in self.unflushed.values():
                 if agent.name not in self.agents:
                     continue
@@ -322,23 +352,6 @@ class Supervisor:
         else:
             operating.carry_out(turn, self.deadlines, asked, names)
 
-    def _gap(self, turn: Turn, gap: ev.Gap) -> None:
-        for agent in self.agents.values():
-            lifecycle.shift_after_gap(agent, gap.gap_ms, turn.now_ms)
-            self.deadlines.arm(agent, turn.now_ms)
-        self.incidents.shift(gap.gap_ms, turn.now_ms)
-        if gap.kind == "lag":
-            return
-        turn.journal(
-            "daemon.stalled",
-            None,
-            f"{'the host was suspended' if gap.kind == 'suspend' else 'agentd stood still'} for "
-            f"{gap.gap_ms / 1000:.1f} s; nobody's silence",
-            severity=WARNING,
-            data={"gap_ms": gap.gap_ms, "kind": gap.kind},
-            alert=False,
-        )
-
     def _close(self, turn: Turn, asked: ev.ShutdownAsked) -> None:
         self.closing = turn.closing = True
         who = f" by {asked.who}" if asked.who else ""
@@ -356,7 +369,7 @@ class Supervisor:
             else:
                 pausing.bring_down(turn, agent, *self.leaving[name])
                 self.deadlines.arm(agent, turn.now_ms)
-        self._make_up_starts(turn)
+        late_starts.make_up(turn, self.put_off)
         for name in [name for name, agent in turn.touched.items() if agent.durable.removed]:
             gone = self.agents.pop(name)
             self.unflushed.pop(name, None)  # one that comes back by this name is another
@@ -369,17 +382,8 @@ class Supervisor:
             verdicts.judge(turn, agent)
             self.deadlines.arm(agent, turn.now_ms)
         if self.closing and not self.exit_asked:
-            self.exit_asked = not any(agent.has_process for agent in self.agents.values())
+            agents = self.agents.values()
+            self.exit_asked = all(not one.has_process or one.is_given_up for one in agents)
             if self.exit_asked:
+                remains.tell_left(turn, agents)
                 turn.do(Exit())
-
-    def _make_up_starts(self, turn: Turn) -> None:
-        """Make the starts that were put off and can be made by now."""
-        for name, agent in turn.touched.items():
-            if agent.awaiting:
-                self.put_off[name] = agent
-        for name, agent in list(self.put_off.items()):
-            if not agent.awaiting or self.agents.get(name) is not agent:
-                del self.put_off[name]
-            elif not self.closing and is_due(agent, self.agents):
-                lifecycle.want_start(turn, agent, agent.awaiting)

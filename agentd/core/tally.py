@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from math import ceil
 from typing import Final
 
@@ -46,6 +47,10 @@ class Tally:
     """Told, and not in a bucket yet."""
     counts: list[int] = field(default_factory=list)
     """Of those before, by bucket; empty: none were told."""
+    counts_before: list[int] = field(default_factory=lambda: [0] * LATENCY_BUCKETS)
+    """Of the minutes that have ended since this daemon started, by bucket."""
+    latency_sum_ms: float = 0.0
+    """Of all that were told since this daemon started."""
     rss_min_bytes: int | None = None
     rss_max_bytes: int | None = None
     standing: Standing = Standing.REST
@@ -55,7 +60,9 @@ class Tally:
 
     def note_latencies(self, latencies_ms: Iterable[float]) -> None:
         """Take in how long tasks took; many are put into buckets faster than one by one."""
-        self.latencies_ms += latencies_ms
+        told = list(latencies_ms)
+        self.latencies_ms += told
+        self.latency_sum_ms += sum(told)
         if len(self.latencies_ms) >= LATENCIES_MAX:
             self._count_latencies()
 
@@ -64,6 +71,11 @@ class Tally:
         if self.latencies_ms:
             self._count_latencies()
         return tuple(self.counts)
+
+    def latency_counts_in_all(self) -> list[int]:
+        """Return how many took how long, by bucket, since this daemon started."""
+        pairs = zip_longest(self.counts_before, self.latency_counts(), fillvalue=0)
+        return [before + now for before, now in pairs]
 
     def _count_latencies(self) -> None:
         ranked = sorted(self.latencies_ms)
@@ -108,6 +120,7 @@ class Tally:
 
     def begin(self) -> None:
         """Begin the next minute."""
+        self.counts_before = self.latency_counts_in_all()
         self.latencies_ms, self.counts = [], []
         self.rss_min_bytes = self.rss_max_bytes = None
         self.stood_ms = {}

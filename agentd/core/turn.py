@@ -7,6 +7,7 @@ from typing import Final
 from agentd.core.agent import Agent
 from agentd.core.breaker import Breakers
 from agentd.core.effects import Alert, Effect, Journal, Persist, PersistIncident
+from agentd.core.hosts import Hosts
 from agentd.core.incidents import Incidents
 from agentd.core.pricing import Prices
 from agentd.core.records import Record
@@ -17,7 +18,7 @@ INFO: Final = "info"
 WARNING: Final = "warning"
 CRITICAL: Final = "critical"
 # Good news that people are told of: where an incident ends with it, it says so.
-_GOOD_NEWS: Final = ("agent.recovered", "breaker.closed")
+_GOOD_NEWS: Final = ("agent.recovered", "breaker.closed", "host.back")
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class Turn:
     """Of all agents together."""
     incidents: Incidents = field(default_factory=Incidents)
     prices: Prices = field(default_factory=Prices)
+    hosts: Hosts = field(default_factory=Hosts)
+    """The others."""
 
     def do(self, effect: Effect) -> None:
         """Ask for `effect`, after all that was asked for before."""

@@ -14,6 +14,7 @@ from agentd.core import (
     liveness,
     minutes,
     pausing,
+    remains,
 )
 from agentd.core.agent import After, Agent
 from agentd.core.events import Froze, KillStuck, LinesDropped, OomChild, ProcessEvent, Sampled
@@ -170,6 +171,8 @@ def on_deadline(turn: Turn, agent: Agent) -> None:
             reason=agent.stop.reason,
         )
         lifecycle.kill_tree(turn, agent)
+    if _is_due(remains.due_ms(agent), now_ms):
+        remains.give_up(turn, agent)
     if agent.stop is not None and _is_due(agent.stop.ask_until_ms, now_ms):
         patience = format_duration(agent.config.pause.checkpoint_timeout_ms)
         told = f"did not exit within {patience} of being asked: {agent.config.stop_signal}"
@@ -227,27 +230,13 @@ def on_observation(turn: Turn, agent: Agent, event: ProcessEvent) -> None:
             told = f"a helper was killed for memory: {event.evidence}"
             turn.journal("oom.child", agent, told, severity=WARNING, reason=StopReason.OOM_KILLED)
         case KillStuck():
-            _kill_stuck(turn, agent, event)
+            remains.on_stuck(turn, agent, event)
         case Froze():
             pausing.on_froze(turn, agent, event)
         case LinesDropped():
             _lines_dropped(turn, agent, event)
         case _:
             raise AssertionError(event)
-
-
-def _kill_stuck(turn: Turn, agent: Agent, event: KillStuck) -> None:
-    if agent.stop is None:
-        return
-    if not agent.stop.stuck:
-        turn.journal(
-            "agent.stopping",
-            agent,
-            f"kill pending, something survives SIGKILL: {event.evidence}",
-            severity=CRITICAL,
-            reason=agent.stop.reason,
-        )
-    agent.stop.stuck = event.evidence
 
 
 def _lines_dropped(turn: Turn, agent: Agent, event: LinesDropped) -> None:

@@ -1,6 +1,5 @@
 """Whoever waits for agents to be ready, healthy or stopped, and is answered once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -52,7 +51,8 @@ def judge(agent: Agent, goal: str, now_ms: int) -> tuple[bool, str]:
     if agent.config.external:
         return _judge_external(agent, goal, now_ms)
     if goal == "stopped":
-        return (not agent.has_process and agent.state is not State.STARTING, "")
+        why = f"survives SIGKILL: {agent.stuck}" if agent.is_given_up else ""
+        return (not agent.has_process and agent.state is not State.STARTING, why)
     if goal == "paused":
         why = "" if agent.intent is Intent.PAUSED else f"is {agent.intent}, not paused"
         return (agent.state is State.PAUSED and agent.stop is None, why)
@@ -88,8 +88,8 @@ def _told(agent: Agent) -> str:
     return f"is {state}: {why}" if why else f"is {state}"
 
 
-def _told_late(agent: Agent, fleet: Mapping[str, Agent]) -> str:
-    blocked_by = blockers(agent, fleet) if agent.awaiting else []
+def _told_late(agent: Agent, turn: Turn) -> str:
+    blocked_by = blockers(agent, turn.fleet, turn.hosts) if agent.awaiting else []
     waits = f", waits for {', '.join(blocked_by)}" if blocked_by else ""
     return f'"{agent.name}" is still {agent.state}{waits}'
 
@@ -131,7 +131,7 @@ def _answer(
         hint = f"agentctl status {next(iter(failed))}"
         return Reply(waiter.request, error=("conflict", told, hint))
     if open_names:
-        late = "; ".join(_told_late(turn.fleet[name], turn.fleet) for name in open_names)
+        late = "; ".join(_told_late(turn.fleet[name], turn) for name in open_names)
         told = f"not {waiter.goal} in time: {late}"
         hint = f"agentctl status {open_names[0]}"
         return Reply(waiter.request, error=("timeout", told, hint))

@@ -32,4 +32,4 @@ class Calendar:
         found = civil(now_ms + self._offset_ms, self._zone)
         next_ms = found.hour[1] - self._offset_ms
         self.next_ms = next_ms if next_ms > now_ms else None
-        return Periods.of(found.hour, found.day, found.month)
+        return Periods.of(found.hour, found.day, found.month, found.date)

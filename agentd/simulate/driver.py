@@ -27,6 +27,7 @@ from agentd.core.effects import (
     KillTree,
     Persist,
     PersistBaseline,
+    PersistCommon,
     PersistIncident,
     Recall,
     SaveCheckpoint,
@@ -36,10 +37,12 @@ from agentd.core.effects import (
     Validate,
 )
 from agentd.core.exits import SIGKILL
+from agentd.core.host_views import Common
 from agentd.core.lines import Question
 from agentd.core.records import Baseline, Durable, IncidentRecord
 from agentd.core.supervisor import Supervisor
 from agentd.simulate.calendar import Calendar
+from agentd.simulate.hosts import Seen
 from agentd.simulate.requests import Refused, notified, requested, wanted
 from agentd.simulate.story import Story
 from agentd.simulate.trace import (
@@ -71,6 +74,8 @@ class Simulation:
         self._baselines: dict[str, Baseline] = {}
         self._incidents: dict[int, IncidentRecord] = {}
         """On disk as well."""
+        self._common: Common | None = None
+        """What all hosts had spent, on disk."""
         self._calendar = Calendar(config.daemon.timezone)
         self.core: Supervisor | None = None
         self._config = config
@@ -159,7 +164,7 @@ class Simulation:
             self.world.change(agent, what.settings)
         elif isinstance(what, Daemon):
             self._daemon(up=what.up)
-        elif isinstance(what, Commanded):
+        elif isinstance(what, Commanded | Seen):
             self._command(what, line.number)
         else:
             assert agent is not None, line.number
@@ -200,7 +205,7 @@ class Simulation:
             self._inbox.append(ev.PeriodsBegan(self._calendar.periods(self.now_ms)))
             still_open = [one for one in self._incidents.values() if one.resolved_at_ms is None]
             number_next = max(self._incidents, default=0) + 1
-            self._inbox.append(ev.Started(fates, still_open, number_next))
+            self._inbox.append(ev.Started(fates, still_open, number_next, self._common))
 
     def _new_id(self) -> str:
         return f"{next(self._ids):08x}"
@@ -222,7 +227,14 @@ class Simulation:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case Persist() | PersistBaseline() | PersistIncident() | Forget() | SaveCheckpoint():
+            case (
+                Persist()
+                | PersistBaseline()
+                | PersistCommon()
+                | PersistIncident()
+                | Forget()
+                | SaveCheckpoint()
+            ):
                 self._keep(effect)
             case Spawn(agent, incarnation):
                 self._spawn(agent, incarnation)
@@ -247,7 +259,10 @@ class Simulation:
                 pass  # for people, or for connections that are not simulated
 
     def _keep(
-        self, effect: Persist | PersistBaseline | PersistIncident | Forget | SaveCheckpoint
+        self,
+        effect: (
+            Persist | PersistBaseline | PersistCommon | PersistIncident | Forget | SaveCheckpoint
+        ),
     ) -> None:
         match effect:
             case Persist(agent, durable):
@@ -256,6 +271,8 @@ class Simulation:
                 self._baselines[agent] = baseline
             case PersistIncident(incident):
                 self._incidents[incident.number] = incident
+            case PersistCommon(common):
+                self._common = common
             case Forget(agent):
                 self.disk.pop(agent, None)
                 self._baselines.pop(agent, None)
@@ -357,9 +374,12 @@ class Simulation:
         self._inbox.append(ev.Exited(agent, incarnation, process.code, process.signal, evidence))
         self._inbox.append(ev.TreeEmpty(agent, incarnation))
 
-    def _command(self, commanded: Commanded, number: int) -> None:
+    def _command(self, commanded: Commanded | Seen, number: int) -> None:
         if self.core is None:
             self._story.reject("agentd is not running", self.now_ms)
+            return
+        if isinstance(commanded, Seen):
+            self._inbox.append(commanded.told(number, self._calendar.periods(self.now_ms)))
             return
         try:
             self._inbox.append(requested(commanded.raw, number))

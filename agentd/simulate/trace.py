@@ -13,6 +13,7 @@ from typing import Final
 
 from agentd.config.units import DURATION_MS_MAX, SIZE_BYTES_MAX
 from agentd.core.exits import SIGKILL
+from agentd.simulate.hosts import Seen, read_seen
 from agentd.wire.judgement import decode_judgement
 
 LINES_MAX: Final = 5_000_000
@@ -109,9 +110,8 @@ class Finished:
     """The simulation ends."""
 
 
-Happening = (
-    Start | Said | Notified | Noted | Measured | Ended | Commanded | Daemon | Changed | Finished
-)
+_OfOne = Said | Notified | Measured | Ended
+Happening = Start | _OfOne | Noted | Commanded | Daemon | Changed | Seen | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +371,7 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, object]], Happening]]] = {
     "cmd": _read_commanded,
     "daemon": _read_daemon,
     "world": _read_changed,
+    "fleet": read_seen,
     "end": _read_finished,
 }
 _EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {

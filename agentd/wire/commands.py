@@ -12,7 +12,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from agentd.config.names import FLEET_AGENT
 from agentd.core.waiting import Goal
+from agentd.wire.hosts import FleetArgs
 from agentd.wire.limits import SELECT_MAX, Integer, LineId, Name, Seconds, Text
 from agentd.wire.lines import PARSE_ERRORS, BadLine, bad_line, describe, examined
 
@@ -32,9 +34,10 @@ class SelectArgs(Struct):
 
 
 class StatusArgs(SelectArgs):
-    """`status`: `all` shows agentd's own helpers too."""
+    """`status`: `all` shows agentd's own helpers too, `counters` what only ever rises."""
 
     all: bool | None = None
+    counters: bool | None = None
 
 
 class WriteArgs(SelectArgs):
@@ -108,9 +111,16 @@ class LogsArgs(SelectArgs):
 
 
 class HistoryArgs(SelectArgs):
-    """`history`: since when, in ms since 1970; a week where that isn't said."""
+    """`history`: since when, in ms since 1970; a week where that isn't said.
+
+    With `series` also figures over time, a point every `step_s` seconds or more; `since` is the
+    same moment as ISO 8601.
+    """
 
     since_ms: Integer | None = None
+    since: Text | Integer | None = None
+    series: bool | None = None
+    step_s: Integer | None = None
 
 
 class ReportArgs(Struct):
@@ -138,6 +148,12 @@ class DaemonArgs(Struct):
     action: Literal["reexec"] | None = None
 
 
+class UnfollowArgs(Struct):
+    """`unfollow`: the id of the command on this connection whose stream is to end."""
+
+    id: LineId
+
+
 class ShutdownArgs(Struct):
     """`shutdown`: why."""
 
@@ -151,6 +167,8 @@ class CommandSpec:
     role: Role
     mutates: bool
     args: type[Struct] = NoArgs
+    internal: str = ""
+    """The internal agent that alone may send it, on its own channel; empty: whoever may."""
 
 
 def _read(args: type[Struct] = NoArgs, role: Role = "viewer") -> CommandSpec:
@@ -178,6 +196,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = {
     "signal": _write(SignalArgs),
     "wait": _read(WaitArgs, role="operator"),  # viewers ask again: nothing is kept for them
     "events": _read(EventsArgs),
+    "unfollow": _read(UnfollowArgs),
     "incidents": _read(IncidentsArgs),
     "ack": _write(AckArgs),
     "history": _read(HistoryArgs),
@@ -189,6 +208,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = {
     "reload": _write(ReloadArgs),
     "daemon": _read(DaemonArgs),  # `reexec` is a write: see `needs`
     "shutdown": _write(ShutdownArgs),
+    "fleet": CommandSpec("operator", mutates=False, args=FleetArgs, internal=FLEET_AGENT),
 }
 
 
@@ -257,6 +277,11 @@ class NamedCommand:
     def needs(self) -> Role:
         """The least role that may send it."""
         return needs(self.cmd, self.args)
+
+    @property
+    def internal(self) -> str:
+        """The internal agent that alone may send it; empty: whoever has the role."""
+        return COMMANDS[self.cmd].internal
 
     @property
     def traces(self) -> bool:

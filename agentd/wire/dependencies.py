@@ -2,17 +2,18 @@
 
 from agentd.config.encodable import utc_text
 from agentd.core.breaker import Breaker, Breakers, BreakerState
+from agentd.core.hosts import Hosts
 
 Document = dict[str, object]
 
 
-def breakers_document(breakers: Breakers, now_ms: int, wall_ms: int) -> Document:
+def breakers_document(breakers: Breakers, hosts: Hosts, now_ms: int, wall_ms: int) -> Document:
     """What `breakers --json` prints, by name; the counts are those of the running window."""
     shown = sorted(breakers.known.values(), key=lambda breaker: breaker.name)
-    return {"breakers": [_breaker(breaker, now_ms, wall_ms) for breaker in shown]}
+    return {"breakers": [_breaker(breaker, hosts, now_ms, wall_ms) for breaker in shown]}
 
 
-def _breaker(breaker: Breaker, now_ms: int, wall_ms: int) -> Document:
+def _breaker(breaker: Breaker, hosts: Hosts, now_ms: int, wall_ms: int) -> Document:
     opened_at_ms, half_open_at_ms = breaker.opened_at_ms, breaker.half_open_at_ms()
     recent = [1 for at_ms, _ in breaker.failed if now_ms - at_ms <= breaker.config.window_ms]
     return {
@@ -28,4 +29,6 @@ def _breaker(breaker: Breaker, now_ms: int, wall_ms: int) -> Document:
         "agents": breaker.users_lately(now_ms),
         "last_error": breaker.last_error or None,
         "configured": breaker.configured,
+        # Other hosts on which it isn't closed; ours goes by what our own agents report.
+        "elsewhere": list(hosts.open_elsewhere.get(breaker.name, ())),
     }

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 
 from agentd.config.encodable import utc_text
 from agentd.core import beating, budgets, liveness
-from agentd.core.agent import Agent, local_dependencies
-from agentd.core.dependencies import blockers
+from agentd.core.agent import Agent
+from agentd.core.dependencies import unready
+from agentd.core.hosts import Hosts
 from agentd.core.records import Action, Durable, Mark
 from agentd.core.states import Health, Intent, State
 from agentd.core.telemetry import Telemetry
 
 Document = dict[str, object]
-INTERNAL_PREFIX = "agentd-"
 
 
 def status_document(
@@ -23,10 +23,11 @@ def status_document(
     daemon: Document,
     host: str,
     open_incidents: Mapping[str, int],
+    hosts: Hosts | None = None,
 ) -> Document:
     """What `status --json` prints, for the agents named; agent → number of its incident."""
     agents = [
-        agent_document(fleet[name], fleet, now_ms, wall_ms, open_incidents.get(name))
+        agent_document(fleet[name], fleet, now_ms, wall_ms, open_incidents.get(name), hosts=hosts)
         for name in names
     ]
     summary = dict.fromkeys((health.value for health in Health), 0)
@@ -47,6 +48,8 @@ def agent_document(
     now_ms: int,
     wall_ms: int,
     open_incident: int | None = None,
+    *,
+    hosts: Hosts | None = None,
 ) -> Document:
     """One agent of the status document. What is not known is null, never 0."""
     durable = agent.durable
@@ -81,7 +84,7 @@ def agent_document(
         "tasks": _tasks(agent),
         "budgets": _budgets(agent, wall_ms),
         "depends_on": list(agent.config.depends_on),
-        "blocked_by": _blocked_by(agent, fleet),
+        "blocked_by": _blocked_by(agent, fleet, hosts or Hosts()),
         "unfinished_actions": len(durable.unfinished),
         "unfinished": [_action(each, now_ms) for each in durable.unfinished],
         "open_incident": open_incident,
@@ -241,10 +244,10 @@ def _tasks(agent: Agent) -> Document:
     }
 
 
-def _blocked_by(agent: Agent, fleet: Mapping[str, Agent]) -> list[str]:
-    if not any(local_dependencies(agent)) or agent.intent is not Intent.UP:
+def _blocked_by(agent: Agent, fleet: Mapping[str, Agent], hosts: Hosts) -> list[str]:
+    if not agent.config.depends_on or agent.intent is not Intent.UP:
         return []
-    return blockers(agent, fleet)
+    return unready(agent, fleet, hosts)
 
 
 def _open_call(agent: Agent, now_ms: int) -> Document | None:

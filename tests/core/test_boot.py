@@ -110,3 +110,22 @@ def test_a_stop_that_a_crash_of_the_daemon_interrupted_is_finished() -> None:
         }
     )
     assert (0, do.KillTree("a", 4)) in fleet.effects
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_j6_an_agent_whose_file_came_back_while_it_was_being_removed_is_there(
+    *, alive: bool
+) -> None:
+    """The daemon died in the removal; whoever reads the files now finds the agent in them."""
+    removing = fate(
+        state=State.STOPPING,
+        stop_reason=StopReason.CONFIG_CHANGED,
+        stop_evidence="it is no longer in the config",
+        stop_after="remove",
+    )
+    here = replace(removing, alive=alive, pid=42 if alive else None, ended=not alive)
+    fleet = Fleet({"a": config()}).start({"a": here})
+    if alive:
+        fleet.end("a", 1_000, signal=15)
+    assert not fleet.told("agent.removed")
+    assert len(fleet.starts_of("a")) == 1

@@ -269,7 +269,7 @@ def _is_kept_down(agent: Agent | None) -> bool:
 
 
 def _is_stuck(agent: Agent) -> bool:
-    return agent.stop is not None and bool(agent.stop.stuck)
+    return bool(agent.stuck)
 
 
 def _is_well(agent: Agent) -> bool:

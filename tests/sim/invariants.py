@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from agentd.core import deadlines, liveness
 from agentd.core import effects as do
 from agentd.core import events as ev
-from agentd.core.agent import After, Agent, Presence
+from agentd.core.agent import After, Agent, Presence, local_dependencies
 from agentd.core.dependencies import is_due
 from agentd.core.records import Durable, Record
+from agentd.core.remains import GIVE_UP_MS
 from agentd.core.restart import SPAWN_GAP_MS
 from agentd.core.states import State, StopReason
 from agentd.core.supervisor import Supervisor
@@ -165,6 +166,9 @@ class Invariants:
             if agent.name not in other.config.depends_on or not other.has_process:
                 continue
             stop = other.stop
+            killed_ms = stop.killed_at_ms if stop is not None else None
+            if killed_ms is not None and now_ms >= killed_ms + GIVE_UP_MS:
+                continue  # nobody waits for what SIGKILL doesn't end
             afoot = stop is not None and (stop.begun_at_ms < now_ms or stop.reason in IN_ORDER)
             if afoot or other.name in core.leaving:
                 raise Broken(f"{agent.name}: stopped before {other.name}, which depends on it")
@@ -235,9 +239,8 @@ class Invariants:
         ]
         if unsafe and agent.config.restart.hold_unfinished and not by_hand:
             raise Broken(f"{name}: starts by itself with {unsafe} unfinished, by {event}")
-        missing = [
-            one for one in agent.config.depends_on if one not in fleet or not fleet[one].is_ready
-        ]
+        here = local_dependencies(agent)
+        missing = [one for one in here if one not in fleet or not fleet[one].is_ready]
         if missing:
             raise Broken(f"{name}: starts before {missing} are ready")
 
@@ -301,7 +304,7 @@ class Invariants:
             if due_ms is not None and (wakes_ms is None or wakes_ms > max(due_ms, now_ms)):
                 raise Broken(f"{agent.name}: due at {due_ms}, but the core sleeps till {wakes_ms}")
             self._pending(agent, wakes_ms)
-            if is_due(agent, core.agents) and not core.closing:
+            if is_due(agent, core.agents, core.hosts) and not core.closing:
                 raise Broken(f"{agent.name}: its start is due and was not made")
             if agent.stop is not None or agent.look is not None:
                 continue  # it is on its way down, and that was told; or it is being looked at

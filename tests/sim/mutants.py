@@ -41,6 +41,7 @@ from agentd.core.incidents import Incidents
 from agentd.core.states import Intent, State, StopReason
 from agentd.core.supervisor import Supervisor
 from agentd.core.turn import Turn
+from tests.sim.fleet_mutants import FLEET_MUTANTS
 from tests.sim.rule_mutants import RULE_MUTANTS, Wrap
 
 
@@ -375,6 +376,7 @@ MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     "a breaker arms no deadline": ((Breakers, "rearm", _constant(None)),),
     "a half-open breaker lets all through": ((Breaker, "let_through", _lets_all_through),),
     **RULE_MUTANTS,
+    **FLEET_MUTANTS,
     "an incident is not written down": ((Turn, "finish", _without_incidents),),
     "a new daemon knows no incidents": ((Incidents, "restore", _restores_none),),
     "each symptom is an incident of its own": ((Causes, "_of_dependency", _constant(None)),),

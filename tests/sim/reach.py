@@ -5,7 +5,7 @@ table; then what this simulator does to its worlds, by name. What is exempt says
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import get_args
 from unittest.mock import patch
@@ -54,6 +54,7 @@ DONE = (
     *("command repeated, told again", "command repeated, carried out"),
     *("incident again", "incident of many", "incident of a breaker", "incident acknowledged"),
     *("incident that cannot be killed", "alert reminder", "alert resolve"),
+    *("cut off", "paused by the fleet's budget", "started without word of others"),
 )
 
 
@@ -73,6 +74,16 @@ def counting_arrows(sometimes: Counter[str]) -> Iterator[None]:
 
     with patch.object(Agent, "move", counted):
         yield
+
+
+def reached(effects: Iterable[do.Effect]) -> Iterator[str]:
+    """Yield the branches that a step took, so that a rare one is known to be tested."""
+    for effect in effects:
+        yield type(effect).__name__
+        if isinstance(effect, do.Journal):
+            yield effect.record.event
+            if effect.record.event == "agent.exited":
+                yield f"exited {effect.record.reason}"
 
 
 def wanted() -> Iterator[str]:

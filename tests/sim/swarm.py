@@ -14,6 +14,7 @@ from random import Random
 from agentd.config.agent import AgentConfig
 from agentd.core import effects as do
 from agentd.core import events as ev
+from agentd.core.agent import local_dependencies
 from agentd.core.states import Intent, State
 from agentd.core.supervisor import Supervisor
 from tests.sim.chance import draw_config, draw_rates
@@ -25,8 +26,9 @@ from tests.sim.invariants import Invariants
 from tests.sim.kinds import draw_kind, shape_chances, shaped
 from tests.sim.looks import Looks
 from tests.sim.minutes import Minutes
+from tests.sim.others import Others
 from tests.sim.promises import Promises
-from tests.sim.reach import counting_arrows
+from tests.sim.reach import counting_arrows, reached
 from tests.sim.reckoning import Reckoning
 from tests.sim.shell import Shell
 from tests.sim.silence import Silence
@@ -63,7 +65,9 @@ class Swarm(Shell):
         self.incidents = Incidents(self.world, seed)
         self.config = self.incidents.reminding(self.config)
         self.silence = Silence(self.world)
-        watchers = (self.invariants, self.promises, self.minutes, self.incidents)
+        self.others = Others(self.world, seed)
+        self.config = self.others.shaped(self.config)
+        watchers = (self.invariants, self.promises, self.minutes, self.incidents, self.others)
         self.commits = Commits.draw(self.world, seed, watchers)
         self.sometimes: Counter[str] = Counter()
         self.core: Supervisor | None = None
@@ -89,9 +93,11 @@ class Swarm(Shell):
             if self.random.random() < self.kind.trouble_rate:
                 self._trouble()
                 self._acknowledge()
+                self.others.change()
             self._next()
         self._say("the world heals")
         self.world.heal()
+        self.others.heal()
         self._commit()
         if self.core is None or self.core.closing:
             self._crash()
@@ -137,7 +143,9 @@ class Swarm(Shell):
         if tick_ms is not None and self._chance(self.rates.late_tick):
             tick_ms += self.random.randint(0, 500)
         period_ms = self._period_due_ms() if core is not None else None
-        moments = [at_ms for at_ms in (coming_ms, tick_ms, period_ms) if at_ms is not None]
+        link_ms = self.others.due_ms() if core is not None else None
+        times = (coming_ms, tick_ms, period_ms, link_ms)
+        moments = [at_ms for at_ms in times if at_ms is not None]
         if not moments or (until_ms is not None and min(moments) > until_ms):
             return False
         self._advance(min(moments))
@@ -145,6 +153,8 @@ class Swarm(Shell):
             self._arrives(heapq.heappop(queue)[2])
         elif period_ms is not None and period_ms <= self.world.now_ms:
             self._periods()
+        elif core is not None and link_ms is not None and link_ms <= self.world.now_ms:
+            self._step(self.others.message(core))
         else:
             self._step(ev.Ticked())
         return True
@@ -193,6 +203,7 @@ class Swarm(Shell):
         self.promises.open.clear()
         self.dependencies.known.clear()
         self.looks.restarted()
+        self.others.restarted()
         self.silence.restarted()
         before = dict(self.world.disk)
         self.core = Supervisor(self.config, self.random.random, lambda: f"i{next(self._ids)}")
@@ -201,7 +212,7 @@ class Swarm(Shell):
         self._told_periods = self.world.periods()
         core.step(ev.PeriodsBegan(self._told_periods), self.world.now_ms)
         incidents, number_next = self.world.known_incidents()
-        self._step(ev.Started(fates, incidents, number_next))
+        self._step(ev.Started(fates, incidents, number_next, self.world.common))
         if self.core is core:
             self.incidents.over_crash(core)
             self.invariants.over_crash(before, core)
@@ -261,6 +272,7 @@ class Swarm(Shell):
         self.invariants.after_step(core, event, effects)
         self.promises.after_step(core, event, effects)
         self.looks.after_step(core, event, effects)
+        self.others.after_step(core, event, effects, self.sometimes)
         self.silence.after_step(core, event, effects)
         self.incidents.after_step(core, event, effects)
         self.incidents.count(effects, self.sometimes)
@@ -270,7 +282,7 @@ class Swarm(Shell):
         for effect in effects:
             if isinstance(effect, do.Reply | do.Recall):
                 self.promises.answered(effect)
-        self._count(effects)
+        self.sometimes.update(reached(effects))
         self.sometimes.update(met(self.world, core, event, effects))
         due = self.commits.add(effects)
         if due is not None:
@@ -346,17 +358,6 @@ class Swarm(Shell):
             case do.Thaw():
                 self.world.thaw(process)
 
-    def _count(self, effects: list[do.Effect]) -> None:
-        """Note which branches were reached, so that a rare one is known to be tested."""
-        for effect in effects:
-            if isinstance(effect, do.Journal):
-                self.sometimes["Journal"] += 1
-                self.sometimes[effect.record.event] += 1
-                if effect.record.event == "agent.exited":
-                    self.sometimes[f"exited {effect.record.reason}"] += 1
-            else:
-                self.sometimes[type(effect).__name__] += 1
-
     # -- the end -------------------------------------------------------------
 
     def _converged(self) -> None:
@@ -385,8 +386,9 @@ class Swarm(Shell):
         """INV2: what is meant to be up and is not has a reason that a person can see."""
         agent = core.agents[name]
         resting = agent.state in (State.ESCALATED, State.COMPLETED)
+        needs = local_dependencies(agent)
         waits = bool(agent.awaiting) and (
-            agent.durable.held or not all(core.agents[d].is_ready for d in agent.config.depends_on)
+            agent.durable.held or not all(core.agents[one].is_ready for one in needs)
         )
         held = agent.durable.held and agent.state in (State.COOLDOWN, State.STOPPED)
         never = agent.config.restart.policy == "never" and agent.state is State.STOPPED

@@ -7,7 +7,7 @@ from agentd.wire.lines import BadLine
 
 CONTRACT = [
     "ping", "version", "status", "show", "start", "stop", "restart", "kill", "pause",
-    "resume", "reset", "hold", "unhold", "signal", "wait", "events", "incidents", "ack",
+    "resume", "reset", "hold", "unhold", "signal", "wait", "events", "unfollow", "incidents", "ack",
     "history", "report", "logs", "alerts", "checkpoints", "breakers", "reload", "daemon",
     "shutdown",
 ]  # fmt: skip
@@ -18,7 +18,8 @@ def asked(cmd: object, args: object = None, **more: object) -> Command:
 
 
 def test_the_table_is_that_of_the_contract() -> None:
-    assert list(COMMANDS) == CONTRACT
+    assert [name for name in COMMANDS if name != "fleet"] == CONTRACT
+    assert [name for name, spec in COMMANDS.items() if spec.internal] == ["fleet"]
 
 
 def test_agents_may_do_nothing_but_ping() -> None:
@@ -41,6 +42,10 @@ def test_viewers_change_nothing_and_read_no_logs() -> None:
         ("signal", {"select": ["a"], "signal": "SIGHUP"}),
         ("wait", {"select": ["a"], "for": "ready", "timeout_s": 1.5}),
         ("wait", {"select": ["a"], "for": "healthy", "timeout_s": None}),
+        ("status", {"all": True, "counters": True}),
+        ("history", {"since": "2026-11-21T08:00:00Z", "series": True, "step_s": 300}),
+        ("history", {"since": 1_795_000_000_000, "series": False, "step_s": None}),
+        ("unfollow", {"id": "7"}),
         ("events", {"after": 12, "limit": None, "types": []}),
         ("logs", {"select": ["a"], "lines": 10, "grep": "x", "raw": True, "from": {"a": 7}}),
         ("reload", {"dry_run": True}),

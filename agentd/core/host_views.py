@@ -1,0 +1,57 @@
+"""What a host is told of the others, and what of it outlives the daemon, as plain values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAgent:
+    """One agent of another host."""
+
+    name: str
+    ready: bool = False
+    reason: str | None = None
+    """Why it ended last, or is down."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteHost:
+    """Another host, as the fleet sees it."""
+
+    name: str
+    lost: bool = False
+    announce: bool = False
+    """It falls to this host to tell people that it is lost."""
+    agents: tuple[RemoteAgent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBreaker:
+    """A breaker of another host that isn't closed."""
+
+    host: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostsView:
+    """What the link knows, the whole of it each time. `connected`: False, and only that counts."""
+
+    connected: bool
+    hosts: tuple[RemoteHost, ...] = ()
+    date: str = ""
+    """The civil day that `others_micros` is about."""
+    others_micros: int = 0
+    """What the other hosts have spent in it."""
+    hosts_total: int = 1
+    """Hosts in all, this one too."""
+    breakers: tuple[RemoteBreaker, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all had spent when all were last seen; it outlives the daemon."""
+
+    day_begins_ms: int
+    own_micros: int
+    others_micros: int
+    hosts_total: int
