@@ -78,6 +78,10 @@ class Client:
         """Return the document of CONTRACT 6.1; `internal`: agentd's own helpers too."""
         return self.ask("status", {"select": _words(select), "all": internal})
 
+    def counters(self, select: Select = ()) -> Document:
+        """Return the status document, with what only rises as `counters` of each agent."""
+        return self.ask("status", {"select": _words(select), "counters": True})
+
     def list_agents(self) -> list[str]:
         """Return the names of all agents."""
         return [agent["name"] for agent in self.status()["agents"]]
@@ -153,9 +157,15 @@ class Client:
         """Forget failures and cooldown."""
         return self._write("reset", select, reason)
 
-    def history(self, select: Select = (), since_ms: int | None = None) -> Document:
-        """Return when agents were up and down: `{"agents":[{"name","intervals":[…]}]}`."""
-        return self.ask("history", {"select": _words(select), "since_ms": since_ms})
+    def history(
+        self, select: Select = (), since_ms: int | None = None, step_s: int | None = None
+    ) -> Document:
+        """Return when agents were up and down: `{"agents":[{"name","intervals":[…]}]}`.
+
+        With `step_s` also each agent's `series`, a point every so many seconds or more.
+        """
+        more = {} if step_s is None else {"series": True, "step_s": step_s}
+        return self.ask("history", {"select": _words(select), "since_ms": since_ms, **more})
 
     def report(self, date: str | None = None) -> Document:
         """Return the daily report of a date, `today`, or (None) the last whole day."""

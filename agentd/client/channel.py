@@ -81,10 +81,11 @@ class Channel:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         self._searched = 0
-        return _decode(line, self._path)
+        return decode(line, self._path)
 
 
-def _decode(line: bytes, path: str) -> dict[str, Any]:
+def decode(line: bytes, path: str) -> dict[str, Any]:
+    """Return the document in one line; an `internal` error if whoever speaks isn't agentd."""
     try:
         document = json.loads(line)
     except (ValueError, RecursionError):
@@ -120,11 +121,12 @@ def _connect(path: str, until: float) -> sockets.socket:
     except BaseException as error:
         peer.close()
         if isinstance(error, OSError):
-            raise _not_connected(path, error) from None
+            raise not_connected(path, error) from None
         raise
 
 
-def _not_connected(path: str, error: OSError) -> AgentdError:
+def not_connected(path: str, error: OSError) -> AgentdError:
+    """Return what to tell about a socket that could not be connected to."""
     if "path too long" in str(error):  # CPython's own word; there is no errno for it
         return NotReachable(f"{path}: too long a path for a socket", "--socket PATH, AGENTD_SOCKET")
     why = (error.strerror or str(error)).lower()
