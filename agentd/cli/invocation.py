@@ -20,6 +20,7 @@ class Invocation:
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         self.socket: str | None = None
+        self.hosts: str | None = None
         self.json = False
         self.quiet = False
         self.color = "auto"
@@ -95,6 +96,10 @@ class Invocation:
     def print_json(self, document: object) -> None:
         """Print one document on one line; ASCII, so that no terminal is fooled by it."""
         print(json.dumps(document), flush=True)
+
+    def complain(self, text: str) -> None:
+        """Tell an error on stderr beside what is shown."""
+        print(text, file=sys.stderr, flush=True)
 
     def note(self, message: str) -> None:
         """Tell something on stderr that is no error."""

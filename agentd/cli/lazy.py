@@ -24,6 +24,7 @@ class HintedUsageError(click.UsageError):
 class LazyGroup(click.Group):
     """Commands of `package`, one a module, by a table of name → one line of help.
 
+    `around` may put another in the place of a command that is called, given its words.
     `shared` makes the options that every command takes besides its own, so that they may
     stand before or after the command's name.
     """
@@ -35,6 +36,7 @@ class LazyGroup(click.Group):
         table: Mapping[str, str],
         aliases: Mapping[str, str] | None = None,
         shared: Callable[[], Sequence[click.Parameter]] = tuple,
+        around: Callable[[click.Command, Sequence[str]], click.Command] | None = None,
         **attributes: Any,  # noqa: ANN401 - handed on to click as they are
     ) -> None:
         super().__init__(**attributes)
@@ -42,6 +44,7 @@ class LazyGroup(click.Group):
         self.table = table
         self.aliases = aliases or {}
         self.shared = shared
+        self.around = around
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(self.table)
@@ -62,7 +65,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name in self.table or name in self.aliases or ctx.resilient_parsing:
-            return super().resolve_command(ctx, args)
+            found, command, words = super().resolve_command(ctx, args)
+            if command is not None and self.around is not None:
+                command = self.around(command, words)
+            return found, command, words
         raise HintedUsageError(f"unknown command {name!r}", self._nearest(ctx, name))
 
     def _nearest(self, ctx: click.Context, name: str) -> str:

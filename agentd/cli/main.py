@@ -1,6 +1,7 @@
 """agentctl: look at agents and operate them, through the daemon's socket."""
 
 import sys
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 import click
@@ -13,6 +14,7 @@ from agentd.cli.options import global_options
 COMMANDS: Final = {
     "status": "Show agents; one by name: all that is known of it.",
     "top": "Show agents live.",
+    "dashboard": "Show agents in a browser, until Ctrl-C.",
     "start": "Start agents, and wait until they are ready.",
     "stop": "Stop agents, and keep them down until started.",
     "restart": "Stop and start agents.",
@@ -40,6 +42,7 @@ COMMANDS: Final = {
     "breakers": "Show which shared dependencies fail, and for whom.",
     "alerts": "Show which alerts wait or failed; test a sink.",
     "heartbeat": "Send a heartbeat, from inside an agent.",
+    "fleet": "Look at all hosts of a fleet, and operate them, over NATS.",
     "daemon": "Show the daemon's own health.",
     "ping": "Ask whether the daemon answers.",
     "version": "Show versions.",
@@ -57,6 +60,27 @@ def _version(ctx: click.Context, _param: click.Parameter, value: object) -> None
         ctx.exit()
 
 
+def _there_or_here(command: click.Command, words: Sequence[str]) -> click.Command:
+    """Have the command carried out on the hosts of `-H`, where some are named."""
+    here, given = command.callback, tuple(words)  # which click uses up
+    # A copy as `copy` makes it, which every call of agentctl would pay for to import.
+    found = object.__new__(type(command))
+    vars(found).update(vars(command))
+    assert here is not None, command.name
+
+    def carry_out(*args: object, **options: object) -> object:
+        ctx = click.get_current_context()
+        if ctx.ensure_object(Invocation).hosts is None:
+            return here(*args, **options)
+        from agentd.cli.remote import run  # noqa: PLC0415 - only with -H
+
+        run.carry_out(ctx, command, given)
+        return None
+
+    found.callback = carry_out
+    return found
+
+
 agentctl = LazyGroup(
     name="agentctl",
     help="Look at agents and operate them. SELECTOR: names, globs, tag:NAME or all.",
@@ -64,6 +88,7 @@ agentctl = LazyGroup(
     table=COMMANDS,
     aliases=ALIASES,
     shared=global_options,
+    around=_there_or_here,
     context_settings={"help_option_names": ["-h", "--help"]},
     params=[
         *global_options(),

@@ -78,9 +78,11 @@ class Selector(click.ParamType):  # type: ignore[type-arg]
 
         from agentd.client import AgentdError, Client  # noqa: PLC0415 - only at TAB
 
-        socket = getattr(ctx.find_object(Invocation), "socket", None)
+        call = ctx.find_object(Invocation)
+        if call is not None and call.hosts is not None:
+            return []  # the agents of other hosts are not those of this one
         try:
-            with Client(socket, timeout=COMPLETION_TIMEOUT_S) as client:
+            with Client(call.socket if call else None, timeout=COMPLETION_TIMEOUT_S) as client:
                 names = client.list_agents()
         except AgentdError:
             return []  # at TAB, silence is the only good answer
@@ -90,6 +92,30 @@ class Selector(click.ParamType):  # type: ignore[type-arg]
             for name in [*names, "all"]
             if name.startswith(incomplete) and name not in given
         ]
+
+
+class HostNames(click.ParamType):  # type: ignore[type-arg]
+    """`a,b,@all`: hosts as ssh knows them; those of `[fleet.hosts]` are completed."""
+
+    name = "hosts"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        param: click.Parameter,  # noqa: ARG002 - click's
+        incomplete: str,
+    ) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only at TAB
+
+        from agentd.cli.exits import CommandError  # noqa: PLC0415 - only at TAB
+        from agentd.cli.remote.configured import listed_hosts  # noqa: PLC0415 - only at TAB
+
+        before, comma, last = incomplete.rpartition(",")
+        try:
+            names = [f"@{name}" for name in ("all", *listed_hosts())]
+        except CommandError:
+            return []  # at TAB, silence is the only good answer
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 
 class IncidentNumber(click.ParamType):  # type: ignore[type-arg]
@@ -154,6 +180,14 @@ def global_options() -> list[click.Parameter]:
     """Make the options that stand before or after a command's name."""
     return [
         _global("socket", "-s", "--socket", metavar="PATH", help="The daemon's socket."),
+        _global(
+            "hosts",
+            "-H",
+            "--host",
+            metavar="HOST,...",
+            type=HostNames(),
+            help="On these hosts, over ssh; @all: those of [fleet.hosts].",
+        ),
         _global("json", "--json", is_flag=True, help="Print one JSON document."),
         _global("quiet", "-q", "--quiet", is_flag=True, help="No messages but errors."),
         _global(

@@ -1,13 +1,6 @@
 """What changes while somebody looks on: top, --watch, and writes that come true later."""
 
-import contextlib
-import os
-import pty
-import select
 import subprocess
-import sys
-import termios
-import time
 from collections.abc import Callable
 
 import pytest
@@ -17,53 +10,6 @@ from tests.cli.stub import Answer, Document, Refusal, Stub, agent, status
 Serve = Callable[[dict[str, Answer]], Stub]
 Ctl = Callable[..., tuple[int, str, str]]
 Spawned = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def read_until(terminal: int, wanted: bytes, timeout_s: float = 15.0) -> bytes:
-    """Read from a terminal until `wanted` was shown; fails when it isn't in time."""
-    seen, until = b"", time.monotonic() + timeout_s
-    while wanted not in seen:
-        ready = select.select([terminal], [], [], max(0.0, until - time.monotonic()))[0]
-        assert ready, f"{wanted!r} was not shown: {seen!r}"
-        seen += os.read(terminal, 65536)
-    return seen
-
-
-def drained(terminal: int, process: "subprocess.Popen[bytes]", timeout_s: float = 15.0) -> int:
-    """Read what is left, so that nobody blocks on us, and return the exit code."""
-    until = time.monotonic() + timeout_s
-    while process.poll() is None and time.monotonic() < until:
-        if select.select([terminal], [], [], 0.1)[0]:
-            with contextlib.suppress(OSError):  # a terminal whose last user is gone says EIO
-                os.read(terminal, 65536)
-    return process.wait(1)
-
-
-@pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
-def test_top_on_a_terminal_is_left_by_a_key_and_leaves_it_as_it_was(
-    serve: Serve, key: bytes
-) -> None:
-    stub = serve({"status": status(agent("order-processor"))})
-    ours, theirs = pty.openpty()
-    before = termios.tcgetattr(theirs)
-    with subprocess.Popen(
-        [sys.executable, "-m", "agentd.cli", "-s", str(stub.path), "top", "--interval", "5"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "24"},
-        preexec_fn=lambda: os.login_tty(os.dup(0)),  # noqa: PLW1509 - Ctrl-C needs a session
-    ) as process:
-        try:
-            seen = read_until(ours, b"1 healthy")
-            assert b"order-processor" in seen
-            os.write(ours, key)
-            assert drained(ours, process) == 0
-            assert termios.tcgetattr(theirs) == before
-        finally:
-            process.kill()
-    os.close(ours)
-    os.close(theirs)
 
 
 def test_top_in_a_pipe_is_shown_once(serve: Serve, spawned: Spawned) -> None:

@@ -85,15 +85,18 @@ def test_status_of_no_agents() -> None:
     assert plain(status_table(status())) == "no agents"
 
 
-def test_top_as_text_has_the_largest_first() -> None:
-    document = status(NEVER_HEARD_OF, agent("order-processor"))
+def test_top_as_text_says_what_agents_use_up() -> None:
+    document = status(agent("order-processor"), NEVER_HEARD_OF)
     assert plain(top_table(document)) == (
         "AGENT            STATE     HEALTH       CPU%  MEMORY  LIMIT  TOKENS/MIN   COST"
-        "  BUDGET            BEAT      OK    P95  DONE  TASK/STEP      TOOL/CALL\n"
+        "  BUDGET            BEAT  RESTARTS      OK    P95  DONE  REASON"
+        "                       TASK/STEP      TOOL/CALL\n"
         "order-processor  running   healthy       1.2    100M   512M       1,700  $1.40"
-        "  28 % usd_per_day  3.2s  95.2 %  410ms  30 %  ticket-918/17  web_search\n"
+        "  28 % usd_per_day  3.2s         1  95.2 %  410ms  30 %  -"
+        "                            ticket-918/17  web_search\n"
         "shell-script     cooldown  unreachable     -       -      -           -      -"
-        "  -                    -       -      -     -  -              -\n"
+        "  -                    -         1       -      -     -  EXITED, next start in 3m12s"
+        "  -              -\n"
         "1 healthy, 1 unreachable"
     )
 

@@ -198,7 +198,7 @@ def test_colours_are_for_terminals_that_want_them(
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-@pytest.mark.parametrize("line", ["status", "status worker", "events -n 5", "top --color never"])
+@pytest.mark.parametrize("line", ["status", "status worker", "events -n 5", "top --once"])
 def test_nothing_is_wider_than_the_terminal(fleet: Daemon, line: str, columns: int) -> None:
     more = {"NO_COLOR": "1", "TERM": "xterm", "COLUMNS": str(columns)}
     with Terminal(fleet, *line.split(), **more) as terminal:

@@ -26,13 +26,14 @@ def command(call: Invocation, /, numbers: tuple[int, ...], *, reason: str) -> No
                 raise
             refused.append(error)  # a number that nothing has: the others are meant all the same
     if done:
-        call.confirm({"incidents": done}, _lines)
+        call.confirm({"incidents": done}, lines)
     if refused:
         told = "; ".join(error.message for error in refused)
         raise CommandError(FAILED, told, refused[0].hint)
 
 
-def _lines(document: dict[str, Any]) -> str:
+def lines(document: dict[str, Any]) -> str:
+    """Write a line an incident: who has it in hand now."""
     return "\n".join(map(_line, document["incidents"]))
 
 

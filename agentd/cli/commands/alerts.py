@@ -36,7 +36,7 @@ def command(call: Invocation, action: str | None, sink: str | None) -> None:
         raise click.UsageError("name the sink to test: agentctl alerts test SINK")
     document = call.client.test_alert(sink, call.left_s() or TEST_S)
     if document["sent"]:
-        call.confirm(document, _taken)
+        call.confirm(document, taken)
         return
     if call.json:
         call.print_json(document)
@@ -51,5 +51,6 @@ def _hint(error: str) -> str:
     return "agentctl show, agentd check: where its settings stand"
 
 
-def _taken(document: dict[str, Any]) -> str:
+def taken(document: dict[str, Any]) -> str:
+    """Say that a sink took the message."""
     return f'"{visible(document["sink"])}" ({visible(document["type"])}) took the test message'

@@ -19,11 +19,11 @@ def command(call: Invocation, /, select: tuple[str, ...], *, state: bool, seq: i
     """Show checkpoints, the newest first, and actions of which no end is known."""
     document = call.client.checkpoints(select, state=state or seq is not None, seq=seq)
     if state or seq is not None:
-        call.answer(document, _state)
+        call.answer(document, state_text)
     else:
         call.answer(document, lambda shown: checkpoint_table(shown, call.today()))
 
 
-def _state(document: dict[str, Any]) -> str:
+def state_text(document: dict[str, Any]) -> str:
     """Write the states as JSON, in ASCII, so that no terminal is fooled by them."""
     return "\n".join(json.dumps(agent.get("state"), indent=2) for agent in document["agents"])

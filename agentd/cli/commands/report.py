@@ -17,10 +17,11 @@ def command(call: Invocation, /, *, date: str | None, markdown: bool) -> None:
         raise click.UsageError("--json and --markdown: one of them")
     if date is not None and not date.strip():
         raise click.UsageError("--date is empty: 2026-11-20, today or yesterday")
-    call.answer(call.client.report(date), lambda shown: _told(shown, markdown=markdown))
+    call.answer(call.client.report(date), lambda shown: told(shown, markdown=markdown))
 
 
-def _told(document: dict[str, Any], *, markdown: bool) -> str:
+def told(document: dict[str, Any], *, markdown: bool) -> str:
+    """Write the report as text, or as Markdown."""
     from agentd.reporting import text  # noqa: PLC0415 - not for `--json`
     from agentd.reporting.zones import zone_named  # noqa: PLC0415 - as above
 

@@ -33,9 +33,11 @@ TOP_COLUMNS: Final = (
     ">COST",
     "BUDGET",
     ">BEAT",
+    ">RESTARTS",
     ">OK",
     ">P95",
     ">DONE",
+    "REASON",
     "TASK/STEP",
     "TOOL/CALL",
 )
@@ -50,7 +52,7 @@ HEALTH_STYLE: Final = {
 STATE_STYLE: Final = {"escalated": "bold red", "cooldown": "yellow", "parked": "yellow"}
 TASK_CHARS_MAX: Final = 40
 CUT: Final = (("TASK/STEP", 10), ("REASON", 16))
-TOP_CUT: Final = (("TASK/STEP", 10), ("TOOL/CALL", 10))
+TOP_CUT: Final = (("REASON", 16), ("TASK/STEP", 10), ("TOOL/CALL", 10))
 SPARE: Final = (
     ">COST",
     ">PID",
@@ -67,11 +69,13 @@ TOP_SPARE: Final = (
     ">P95",
     ">OK",
     "TOOL/CALL",
+    ">RESTARTS",
     "BUDGET",
-    ">COST",
-    ">BEAT",
     ">TOKENS/MIN",
+    ">COST",
     "TASK/STEP",
+    ">BEAT",
+    "REASON",
 )
 
 
@@ -82,9 +86,8 @@ def status_table(document: Document) -> Table:
 
 
 def top_table(document: Document) -> Table:
-    """Lay out what agents use up, the largest first."""
-    agents = sorted(document["agents"], key=lambda agent: -(agent.get("rss_bytes") or 0))
-    rows = [_top_row(agent) for agent in agents]
+    """Lay out what agents use up, in the order they stand in."""
+    rows = [_top_row(agent) for agent in document["agents"]]
     return Table(TOP_COLUMNS, rows, summary(document), TOP_CUT, TOP_SPARE)
 
 
@@ -121,9 +124,11 @@ def _top_row(agent: Document) -> tuple[Cell, ...]:
         cell(cost(agent)),
         cell(budget(agent)),
         cell(duration(agent.get("silence_s"))),
+        cell(agent.get("restarts")),
         cell(percent(tasks.get("success_rate"))),
         cell(None if p95_ms is None else latency(p95_ms)),
         cell(percent(agent.get("progress"))),
+        cell(trouble(agent)),
         cell(task(agent)),
         cell(shortened(call(agent) or visible(agent.get("tool") or ""), TASK_CHARS_MAX)),
     )

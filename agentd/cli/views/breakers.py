@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any, Final
 
-from agentd.cli.views.table import Cell, Table, cell
+from agentd.cli.views.table import Cell, Table, cell, without
 from agentd.cli.views.words import clock
 from agentd.reporting.words import duration
 
@@ -19,6 +19,7 @@ COLUMNS: Final = (
     ">TRIAL IN",
     "LAST ERROR",
     "AGENTS",
+    "ELSEWHERE",
 )
 STATE_STYLE: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 CUT: Final = (("DEPENDENCY", 12), ("LAST ERROR", 12), ("AGENTS", 12))
@@ -28,7 +29,9 @@ SPARE: Final = (">FIRST", ">RETRIES", "OPENED", ">TRIAL IN", "LAST ERROR")
 def breakers_table(document: Document) -> Table:
     """Lay out all dependencies, and below them how many may be called."""
     rows = [_row(breaker) for breaker in document["breakers"]]
-    return Table(COLUMNS, rows, summary(document), CUT, SPARE)
+    table = Table(COLUMNS, rows, summary(document), CUT, SPARE)
+    alone = not any(breaker.get("elsewhere") for breaker in document["breakers"])
+    return without(table, "ELSEWHERE") if alone else table
 
 
 def summary(document: Document) -> str:
@@ -52,4 +55,5 @@ def _row(breaker: Document) -> tuple[Cell, ...]:
         cell(None if left_s is None else duration(ceil(left_s))),
         cell(breaker.get("last_error")),
         cell(", ".join(map(str, breaker.get("agents") or ()))),
+        cell(", ".join(map(str, breaker.get("elsewhere") or ())), "yellow"),
     )

@@ -31,7 +31,7 @@ def details(agent: Document, width: int | None = None) -> str:
 
 def _subjects(agent: Document) -> list[tuple[str, list[str]]]:
     return [
-        ("intent", [str(agent.get("intent", "")), _held(agent)]),
+        ("intent", [_intent(agent), _held(agent)]),
         ("reason", [why(agent), str(agent.get("evidence") or "")]),
         ("process", _process(agent)),
         ("execution", [str(agent.get("execution") or "")]),
@@ -57,6 +57,13 @@ def _subjects(agent: Document) -> list[tuple[str, list[str]]]:
 def _if(agent: Document, key: str, text: str) -> str:
     value = agent.get(key)
     return text.replace("{}", str(value)) if value else ""
+
+
+def _intent(agent: Document) -> str:
+    """Write `killed by ada, "too dear"`, as far as it is known."""
+    by, why = agent.get("intent_by"), agent.get("intent_reason")
+    text = str(agent.get("intent", "")) + (f" by {by}" if by else "")
+    return f'{text}, "{why}"' if why else text
 
 
 def _held(agent: Document) -> str:

@@ -62,8 +62,10 @@ def _footer(incidents: Sequence[Document]) -> str:
 
 
 def _who(incident: Document) -> str:
-    more = len(incident.get("agents") or ()) - 1
-    return f"{incident.get('agent') or '-'}{f' +{more}' if more > 0 else ''}"
+    """Name the first agent, or what it is about where that is none: a host, a dependency."""
+    agent = incident.get("agent")
+    more = len(incident.get("agents") or ()) - bool(agent)
+    return f"{agent or incident.get('subject') or '-'}{f' +{more}' if more > 0 else ''}"
 
 
 def _state(incident: Document) -> str:

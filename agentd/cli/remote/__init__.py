@@ -1,0 +1,1 @@
+"""Commands on other machines (`-H`): over the system's ssh, or over NATS, many at once."""
