@@ -2,6 +2,8 @@
 
     make bench-killed                                      agentd, supervisord, circus and pm2
     .venv/bin/python -m bench.killed --rounds 20 agentd    some of them
+    .venv/bin/python -m bench.killed --rounds 50 --json FILE pm2    a piece of it, kept
+    .venv/bin/python -m bench.killed --add FILE FILE                the table of such pieces
 
 Each round: an operator stops and starts agents, some are killed or exit by themselves; at a
 random moment in the middle of that the supervisor is killed, while it is down some more agents
@@ -14,7 +16,6 @@ import os
 import random
 import re
 import signal
-import statistics
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from bench.killed_fleets import Agentd, Fleet, is_alive
 from bench.killed_peers import FLEETS
+from bench.killed_tally import Tally, added, read, table, written
 
 AGENTS = 20
 STOPPED_MIN = 2
@@ -48,37 +50,6 @@ class Death:
     def exit(self) -> tuple[int | None, int | None]:
         """Code and signal, as the kernel tells them."""
         return (EXIT_CODE, None) if self.signal is signal.SIGUSR1 else (None, int(self.signal))
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was seen; all but the first lines ought to be 0."""
-
-    rounds: int = 0
-    untouched: int = 0
-    """Agents that lived at the kill and to which nothing else was done, over all rounds."""
-    changed: int = 0
-    """... of those: another pid, or none, after it."""
-    doubled: int = 0
-    """Agents of which there were two or more at once."""
-    missing: int = 0
-    """Agents that should run and didn't, half a minute later."""
-    stops: int = 0
-    """Stopped agents at a kill, over all rounds."""
-    undone: int = 0
-    ends_down: int = 0
-    """Ends while no supervisor was there."""
-    never_told: int = 0
-    exits: Counter[str] = field(default_factory=Counter)
-    """Of the ends that were told: exact, unknown, or invented."""
-    written: int = 0
-    """Lines that agents wrote."""
-    lost: int = 0
-    repeated: int = 0
-    gaps: int = 0
-    back_s: list[float] = field(default_factory=list)
-    """From the start of the command until its command line gets an answer."""
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -145,12 +116,14 @@ class Play:
         if deed == "die":
             self._die(self.rng.choice(self.fleet.names), while_down=False)
             return
-        if deed == "start" and self.stopped:
-            name = self.rng.choice(sorted(self.stopped))
-        elif deed == "stop" and len(self.stopped) < STOPPED_MAX:
-            name = self.rng.choice(sorted(set(self.fleet.names) - self.stopped))
-        else:
+        # One that was sent a signal is left alone: Python runs a handler a moment after the signal
+        # has come, and a SIGTERM in that moment ends the agent first. Both ends would be right.
+        stopped = sorted(self.stopped - self.touched)
+        running = sorted(set(self.fleet.names) - self.stopped - self.touched)
+        choice = stopped if deed == "start" else running
+        if not choice or (deed == "stop" and len(self.stopped) >= STOPPED_MAX):
             return
+        name = self.rng.choice(choice)
         if not killer.is_alive():
             return
         self.touched.add(name)
@@ -304,48 +277,30 @@ def play(fleet: Fleet, rounds: int, seed: int) -> Tally:
     return game.tally
 
 
-HEAD = (
-    "| | rounds | untouched agents with another pid | running twice | not running "
-    "| stops undone | lines lost | lines twice | ends while down: never told "
-    "| time to answer again, median (worst) |"
-)
-
-
-def row(name: str, tally: Tally) -> str:
-    back = f"{statistics.median(tally.back_s):.1f} s ({max(tally.back_s):.1f} s)"
-    cells = (
-        name,
-        tally.rounds,
-        f"{tally.changed} of {tally.untouched}",
-        tally.doubled,
-        tally.missing,
-        f"{tally.undone} of {tally.stops}",
-        f"{tally.lost} of {tally.written}",
-        tally.repeated,
-        f"{tally.never_told} of {tally.ends_down}",
-        back,
-    )
-    return "| " + " | ".join(map(str, cells)) + " |"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", choices=[[], *FLEETS], help="by default all")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--agents", type=int, default=AGENTS)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--json", type=Path, help="keep what was seen in this file, too")
+    parser.add_argument("--add", nargs="+", type=Path, help="add up such files; play no round")
     asked = parser.parse_args()
+    if asked.add:
+        print(table(added(map(read, asked.add))))
+        return
     # Ended early, it takes along what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"--seed {asked.seed}", flush=True)
-    rows = []
+    tallies: dict[str, Tally] = {}
     for name in asked.names or FLEETS:
         with FLEETS[name](asked.agents) as fleet:
-            tally = play(fleet, asked.rounds, asked.seed)
-        rows.append(row(name, tally))
+            tallies[name] = tally = play(fleet, asked.rounds, asked.seed)
         print("\n".join(tally.notes[:40]), flush=True)
         print(f"{name}: exits told: {dict(tally.exits)}; gaps in counters: {tally.gaps}")
-    print(HEAD, "|---" * (HEAD.count("|") - 1) + "|", *rows, sep="\n")
+        if asked.json:
+            asked.json.write_text(written(tallies))
+    print(table(tallies))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,22 @@ A_DAY_S = 86_400
 ONE_FAILURE = "[restart]\nfailures_max = 1\n"
 
 
+# An image that follows by a re-exec stands still, until SIGCONT, as soon as all is imported. The
+# child that a re-exec asks first does not.
+RUN_STANDING = (
+    "import os, signal, sys; from pathlib import Path; from agentd.daemon.main import run; "
+    "'AGENTD_HANDOVER' in os.environ and os.kill(os.getpid(), signal.SIGSTOP); "
+    "sys.exit(run(Path(sys.argv[1]), None))"
+)
+
+
+class StandingDaemon(ForkedDaemon):
+    """One whose re-executed image waits to be let go: what it imports is no part of any test."""
+
+    def _spawn(self, words: list[str], env: dict[str, str], fds: Sequence[int] = ()) -> None:
+        super()._spawn([*words[:2], RUN_STANDING, *words[3:]], env, fds)
+
+
 @dataclass
 class Before:
     """What was shown before an operation; none of it may get less."""
@@ -54,14 +70,17 @@ class Attempt:
 
     @property
     def acknowledged(self) -> bool:
-        return self.reply is not None and bool(self.reply["ok"])
+        """Whether it was said to be done. A reload whose answer lists errors was not applied."""
+        if self.reply is None or not self.reply["ok"]:
+            return False
+        return not (self.reply.get("result") or {}).get("errors")
 
 
 class Bench:
     """Begins with everything that must last: an intent, a pause, a cooldown, a count, a state."""
 
     def __init__(self, root: Path, server: ForkServer, receiver: Receiver) -> None:
-        self.daemon = ForkedDaemon(root, server)
+        self.daemon = StandingDaemon(root, server)
         self.receiver = receiver
         self.numbers = itertools.count(1)
         self.kept: list[Document] = []
@@ -73,6 +92,7 @@ class Bench:
         """The key of the one that is begun or ended next."""
         self.pids: dict[str, int] = {}
         """Of agents to which nothing is ever done."""
+        self._log, self._log_mark = root / "stderr", 0
         self.before = Before(0, {}, 0.0)
         """What was seen before the operation that is under way."""
         with_sinks(self.daemon, webhook("ops", receiver.url))
@@ -194,6 +214,15 @@ class Bench:
             time.sleep(0.01)
         raise AssertionError(f"neither dead nor done\n{self.daemon.log()}")
 
+    def mark_log(self) -> None:
+        """From here on, `logged` tells what the daemon logs."""
+        self._log_mark = self._log.stat().st_size
+
+    def logged(self) -> str:
+        with self._log.open("rb") as file:
+            file.seek(self._log_mark)
+            return file.read().decode(errors="replace")
+
     def leaders(self) -> Counter[str]:
         """How many leaders live, by agent: processes at the top of an incarnation's tree."""
         found: Counter[str] = Counter()
@@ -219,10 +248,23 @@ class Bench:
         self.daemon.start()
         return time.monotonic() - begun
 
-    def start_stopped(self) -> None:
-        """Start a daemon that waits for SIGCONT before it does anything."""
+    def crash_and_start_stopped(self) -> None:
+        """Have a daemon follow one that was killed, and stand still before it does anything."""
+        self.daemon.crash()
         self.daemon.start(ready=False, env={"AGENTD_TEST_STOPPED": "1"})
         self.daemon.until_true(lambda: _is_stopped(self.daemon.pid))
+
+    def become_image(self) -> None:
+        """Have the daemon re-execute itself; what it becomes stands still once it is imported."""
+        self.daemon.signal(signal.SIGUSR2)
+        # Two interpreters begin: the child that is asked first, and the image.
+        assert self.wait_for(lambda: _is_stopped(self.daemon.pid)), self.daemon.log()
+
+    def let_image_go(self) -> None:
+        """Let the image go on that a re-exec has begun, if there is one by now."""
+        with contextlib.suppress(OSError):
+            if _is_stopped(self.daemon.pid):
+                os.kill(self.daemon.pid, signal.SIGCONT)
 
     def close(self) -> None:
         self.daemon.close()

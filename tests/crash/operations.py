@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.crash.bench import (
     A_DAY_S,
@@ -45,8 +46,14 @@ class Operation:
     parts: tuple[str, ...] = (LOOP, OTHERS)
     done: Callable[[Bench], bool] = lambda _: True
     """What else must be so until it is over, without asking the daemon."""
-    fresh: bool = False
-    """Whether it begins with a daemon that was just started, and stands still."""
+    stand: Callable[[Bench], None] | None = None
+    """Brings about a daemon that has just begun and stands still: with that it begins."""
+    begins: bool = False
+    """Whether a daemon starts in it: one that is short of something may say so, and end."""
+    points_max: int = 1_000
+    """Of each call so many points at most: some operations take many seconds each time."""
+    again: Callable[[Bench, str], Attempt] | None = None
+    """How it is asked for again; None: as the first time."""
 
     def times(self, bench: Bench, cursor: int) -> int | None:
         """How often it has taken effect since; None: there is no event that tells."""
@@ -183,17 +190,50 @@ def in_flight(count: int) -> Shown:
     return lambda shown: shown["unfinished_actions"] == count
 
 
-def toggle_extra(bench: Bench) -> None:
-    """Have a file come that was not there, or go that was: the next reload has something to do."""
+def a_new_file(bench: Bench) -> None:
+    """Have a file come that was not there: the next reload has an agent to add."""
     place = bench.daemon.root / "agents.d" / f"{EXTRA}.toml"
     if place.exists():
         place.unlink()
         bench.daemon.ask("reload")
+        bench.daemon.until_true(lambda: EXTRA not in bench.look().agents)
     bench.daemon.sleeper(EXTRA, seconds=A_DAY_S)
+
+
+def another_command(bench: Bench) -> None:
+    """Have the file of one that runs say another command: the next reload restarts it."""
+    bench.daemon.sleeper(EXTRA, seconds=A_DAY_S)
+    bench.daemon.ask("reload")
+    bench.until(EXTRA, runs_for(A_DAY_S))
+    bench.daemon.ask("reload")  # answered when that it runs is on disk: no event of it comes later
+    bench.daemon.sleeper(EXTRA, seconds=2 * A_DAY_S)
+
+
+def runs_for(seconds: int) -> Shown:
+    """Whether it runs, and by a command that says so many seconds."""
+
+    def look(shown: Document) -> bool:
+        if not is_running(shown):
+            return False
+        words = Path(f"/proc/{shown['pid']}/cmdline").read_bytes().split(b"\0")
+        return str(seconds).encode() in words
+
+    return look
 
 
 def reloaded(bench: Bench, request: str) -> Attempt:
     return bench.command("reload", request)
+
+
+def reload_or_restart(bench: Bench, request: str) -> Attempt:
+    """What is left to do of a reload that wasn't answered.
+
+    A daemon that died has read the new file at its next start, and takes over what runs as it is.
+    """
+    attempt = reloaded(bench, request)
+    if attempt.reply is None or attempt.reply["result"]["restarted"]:
+        return attempt
+    return bench.command("restart", f"{request}-it", select=[EXTRA])
 
 
 def alert_sent(bench: Bench) -> bool:
@@ -201,13 +241,14 @@ def alert_sent(bench: Bench) -> bool:
     return bool(waiting == 0)
 
 
-def adopted(bench: Bench, request: str) -> Attempt:
-    """It stands still since its start; let go, it finds all agents alive."""
+def let_go(bench: Bench, request: str) -> Attempt:
+    """It stands still since it was begun; let go, it finds all agents alive."""
     os.kill(bench.daemon.pid, signal.SIGCONT)
     return Attempt(request)
 
 
 def reexecuted(bench: Bench, request: str) -> Attempt:
+    bench.mark_log()
     bench.daemon.heard()
     bench.daemon.signal(signal.SIGUSR2)
     return Attempt(request)
@@ -215,6 +256,12 @@ def reexecuted(bench: Bench, request: str) -> Attempt:
 
 def is_ready(bench: Bench) -> bool:
     return any("READY=1" in said.splitlines() for said in bench.daemon.heard())
+
+
+def next_image_is_ready(bench: Bench) -> bool:
+    """Ready, or it refused: an image that has been begun stands still until it is let go."""
+    bench.let_image_go()
+    return is_ready(bench) or "daemon.reexec asked_by=SIGUSR2 why=" in bench.logged()
 
 
 def by_operators() -> list[Operation]:
@@ -244,12 +291,22 @@ def by_operators() -> list[Operation]:
         Operation("unhold", held, asked("unhold"), (TARGET, "agent.unheld"), expect=is_running),
         Operation(
             "reload",
-            toggle_extra,
+            a_new_file,
             reloaded,
             (EXTRA, "agent.ready"),
             agent=EXTRA,
             expect=is_running,
             replayed=False,
+        ),
+        Operation(
+            "reconfigure",
+            another_command,
+            reloaded,
+            (EXTRA, "agent.ready"),
+            agent=EXTRA,
+            expect=runs_for(2 * A_DAY_S),
+            replayed=False,
+            again=reload_or_restart,
         ),
     ]
 
@@ -309,8 +366,32 @@ def by_the_world() -> list[Operation]:
             parts=every,
             done=alert_sent,
         ),
-        Operation("adoption", running(TARGET), adopted, parts=every, done=is_ready, fresh=True),
-        Operation("re-exec", running(TARGET), reexecuted, parts=every, done=is_ready),
+        Operation(
+            "adoption",
+            running(TARGET),
+            let_go,
+            parts=every,
+            done=is_ready,
+            stand=Bench.crash_and_start_stopped,
+            begins=True,
+        ),
+        Operation(
+            "re-exec",
+            running(TARGET),
+            reexecuted,
+            done=next_image_is_ready,
+            begins=True,
+        ),
+        Operation(
+            "next image",
+            running(TARGET),
+            let_go,
+            parts=every,
+            done=is_ready,
+            stand=Bench.become_image,
+            begins=True,
+            points_max=3,
+        ),
     ]
 
 

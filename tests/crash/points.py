@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from tests.crash.bench import Bench, Follower
+from tests.crash.bench import Attempt, Bench, Follower
 from tests.crash.invariants import After, check, inv1_at_most_one_living_tree_an_agent
 from tests.crash.invariants import inv5_acknowledged_is_done_and_done_once as inv5
 from tests.crash.operations import Operation
@@ -15,11 +15,11 @@ from tests.crash.tracing import ALL, Point, Trace
 
 STRIDE = int(os.environ.get("AGENTD_CRASH_STRIDE", "0"))
 """Every so many points; 0: the sample that `make test` takes."""
-WRITES_STRIDE = int(os.environ.get("AGENTD_CRASH_WRITES_STRIDE", "1"))
-"""Of the writes to the store, which are most of all points, every so many of those."""
+SHARE = os.environ.get("AGENTD_CRASH_SHARE", "1/1")
+"""`2/3`: the second of three shares of the points, so that a long run can be made in pieces."""
+POINTS_MAX = int(os.environ.get("AGENTD_CRASH_POINTS_MAX", "16"))
+"""Of one call in one operation at most so many points, spread evenly; fewer of some calls."""
 KILL = "signal=SIGKILL"
-# Noise of a neighbour may move the last call of an operation by so many.
-POINTS_MAX = 1_000
 TABLE = "crash-table"
 # What a daemon opens some time after its start and keeps: a file an agent, two of the recorder.
 OPENED_LATER = ("statm", "recorder", ".frames")
@@ -55,9 +55,8 @@ def under_way(
     """Prepare, attach, and be attached for as long as the operation takes."""
     operation.prepare(bench)
     bench.before = bench.look()
-    if operation.fresh:
-        bench.daemon.crash()
-        bench.start_stopped()
+    if operation.stand is not None:
+        operation.stand(bench)
     bench.daemon.heard()
     call = point.call if point is not None else ""
     what = f"{inject}:when={point.number}" if point is not None else ""
@@ -81,9 +80,12 @@ def counted(bench: Bench, operation: Operation, part: str) -> dict[str, int]:
 def killed_at(bench: Bench, operation: Operation, point: Point) -> float | None:
     """Kill it there; seconds that the next one took until it was ready, None: it survived."""
     with under_way(bench, operation, point, KILL, point.part) as trace:
-        follower = None if operation.fresh else Follower(bench, bench.before.cursor)
+        follower = None if operation.begins else Follower(bench, bench.before.cursor)
         attempt = operation.begin(bench, f"kill-{next(bench.numbers)}")
-        survived = bench.wait_for(lambda: operation.is_over(bench, bench.before.cursor))
+        unanswered = bool(attempt.line) and attempt.reply is None  # it has died, or is about to
+        survived = bench.wait_for(
+            lambda: not unanswered and operation.is_over(bench, bench.before.cursor)
+        )
     process = bench.daemon.process
     assert process is not None
     if survived:
@@ -104,15 +106,26 @@ def failed_at(bench: Bench, operation: Operation, point: Point, error: str) -> f
 
     Seconds until the operation had come to its end, None: no such call was made.
     """
-    files = None if operation.fresh else bench.open_files()
+    seen = False
+
+    def is_over() -> bool:  # what says so may be there to be heard only once
+        nonlocal seen
+        seen = seen or operation.is_over(bench, bench.before.cursor)
+        return seen
+
+    files = None if operation.begins else bench.open_files()
     with under_way(bench, operation, point, f"error={error}", point.part) as trace:
         begun = time.monotonic()
         attempt = operation.begin(bench, f"fail-{next(bench.numbers)}")
-        over = (attempt.reply is not None and not attempt.acknowledged) or bench.wait_for(
-            lambda: operation.is_over(bench, bench.before.cursor)
+        refused = attempt.reply is not None and not attempt.acknowledged
+        # Of all threads each has its nth call, those to come too: one error is enough.
+        over = refused or bench.wait_for(
+            lambda: is_over() or (point.part == ALL and trace.injected())
         )
+    over = over and (refused or bench.wait_for(is_over))
     story = f"{operation.name}: {error} at {point}; {attempt}; log: {bench.daemon.log()[-1500:]}"
-    assert over, ("it did not survive", story)
+    if not over:
+        return refused_to_start(bench, operation, story)
     after = After(operation, attempt, [], trace.calls(), trace.children(), story)
     if attempt.acknowledged or not attempt.line:
         bench.until(operation.agent, operation.expect)
@@ -126,13 +139,30 @@ def failed_at(bench: Bench, operation: Operation, point: Point, error: str) -> f
     unjust = operation.agent in ("target", "extra") and operation.name != "crash"
     assert not (unjust and shown["failures"]), ("a shortage was charged", shown, story)
     check(bench, after)
-    if files is not None and operation.name != "re-exec":
+    if files is not None:
         expect_no_more_files(bench, files, story)
     bench.daemon.crash()
     bench.restart()
     inv5(bench, after)
     check(bench, after)
     return took_s if trace.injected() else None
+
+
+def refused_to_start(bench: Bench, operation: Operation, story: str) -> float:
+    """A daemon that begins may end for want of something: it says what, and the next one runs.
+
+    One that runs already has to live on.
+    """
+    process = bench.daemon.process
+    assert process is not None
+    assert operation.begins, ("it did not survive", story)
+    assert process.poll() == 1, ("it ended otherwise than by a refusal", process.poll(), story)
+    last = bench.daemon.log().splitlines()[-1]
+    assert last.startswith("agentd: "), ("its last word is no message", last, story)
+    after = After(operation, Attempt(), story=story)
+    took_s = bench.restart()
+    check(bench, after)
+    return took_s
 
 
 def expect_no_more_files(bench: Bench, before: object, story: str) -> None:
@@ -150,15 +180,30 @@ def expect_no_more_files(bench: Bench, before: object, story: str) -> None:
     bench.daemon.until_true(lambda: not more(), lambda: f"INV12 more files {more()} {story}")
 
 
-def points_of(found: dict[str, int], part: str, calls: tuple[str, ...]) -> list[Point]:
-    """Every point of an operation as it was counted."""
+def points_of(
+    operation: Operation, found: dict[str, int], part: str, most: dict[str, int]
+) -> list[Point]:
+    """The points of an operation as it was counted, call by call; `most`: of each so many."""
     return [
         Point(part, call, number)
-        for call in calls
-        for number in range(
-            1, min(found.get(call, 0), POINTS_MAX) + 1, WRITES_STRIDE if call == "pwrite64" else 1
-        )
+        for call, points_max in most.items()
+        for number in spread(found.get(call, 0), min(points_max, POINTS_MAX, operation.points_max))
     ]
 
 
-__all__ = ["ALL", "Tally", "as_rows", "counted", "failed_at", "killed_at", "points_of"]
+def spread(count: int, points_max: int) -> list[int]:
+    """Of 1 to `count` at most so many, the first and the last among them."""
+    if count <= points_max or points_max < 2:
+        return list(range(1, min(count, max(points_max, 0)) + 1))
+    return [1 + place * (count - 1) // (points_max - 1) for place in range(points_max)]
+
+
+def taken(points: list[Point], place: int, sample: int) -> list[Point]:
+    """What this run takes of them: all, each so many, or a sample that `place` decides."""
+    share, shares = (int(number) for number in SHARE.split("/"))
+    stride = STRIDE or max(1, len(points) // sample)
+    first = 0 if STRIDE == 1 else place % stride
+    return points[first::stride][share - 1 :: shares]
+
+
+__all__ = ["ALL", "Tally", "as_rows", "counted", "failed_at", "killed_at", "points_of", "taken"]

@@ -74,6 +74,8 @@ class Trace:
         words = [STRACE, "--decode-fds=path,pidfd", "-o", str(log)]
         words += ["-e", f"trace={','.join(sorted(seen))}"]
         words += ["-e", f"inject={call}:{inject}"] if inject else []
+        # What it becomes by an exec imports for seconds, and is a matter of its own.
+        words += ["-b", "execve"] if part != ALL else []
         # The prefix with the thread's number is there with several of them only.
         words += ["-f"] if part == ALL else []
         self.log = log

@@ -1,4 +1,7 @@
-"""`make fuzz [LINES=n] [SEED=n] [TARGET=name]`: the long run, on all cores, with a table."""
+"""`make fuzz [LINES=n] [SEED=n] [TARGET=name] [MINUTES=n]`: the long run, with a table.
+
+What is not done after so many minutes is left for the same command, which goes on there.
+"""
 
 import argparse
 import json
@@ -6,22 +9,26 @@ import multiprocessing
 import os
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from tests.fuzz.record import Job, Record, Told, code_name
 from tests.fuzz.runs import Find, Run, open_files, rss_bytes
 from tests.fuzz.targets import TARGETS
 
 FOUND: Final = Path(".fuzz")
-JOB_LINES_MAX: Final = 100_000
+# Some targets write files by the hundred thousand, which no disk should have to bear.
+MEMORY: Final = Path("/dev/shm")
+JOB_LINES_MAX: Final = 50_000
+# Of each target, so that all cores have one and a piece of a run has some of each.
+JOBS_MIN: Final = 8
 # Caches of patterns and types fill up in the beginning; from then on it has to be flat.
 WARM_PART: Final = 0.1
 RSS_GROWTH_MAX_BYTES: Final = 48 << 20
-
-Told = dict[str, Any]
 
 
 def main() -> int:
@@ -31,48 +38,81 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--target", choices=sorted(TARGETS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=None)
     asked = parser.parse_args()
     names = [asked.target] if asked.target else list(TARGETS)
-    sys.stdout.write(f"seed {asked.seed}, {asked.lines} lines, {asked.workers} processes\n")
-    sys.stdout.flush()
+    say(f"seed {asked.seed}, {asked.lines} lines, {asked.workers} processes")
+    jobs = _jobs(names, asked.lines, asked.seed)
+    what = f"{asked.target or 'all'}-{asked.lines}-{asked.seed}-{code_name()}"
+    record = Record(FOUND / f"run-{what}.jsonl")
+    record.read()
     begun_s = time.monotonic()
-    runs = _all(names, asked.lines, asked.seed, asked.workers)
-    took_s = time.monotonic() - begun_s
+    end_s = begun_s + asked.minutes * 60 if asked.minutes else None
+    # The processes of the pool end without a word: what they leave is taken away here.
+    place = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="agentd-fuzz-", dir=place) as scratch:
+        before, tempfile.tempdir = tempfile.tempdir, scratch
+        _work_off(record, jobs, asked.workers, end_s)
+        tempfile.tempdir = before
+    runs = [record.told[job] for job in jobs if job in record.told]
     found = sum(_tell(name, [run for run in runs if run["target"] == name]) for name in names)
-    total = sum(sum(run["outcome"].values()) for run in runs)
-    cpu_s = sum(run["cpu_s"] for run in runs)
-    sys.stdout.write(
-        f"{total} lines in {took_s:.0f} s ({total / took_s:.0f} a second, checks took "
-        f"{cpu_s:.0f} s of CPU), {found} finds\n"
-    )
+    left = len(record.left(jobs))
+    say(f"{_totals(runs)}, {found} finds, {left} of {len(jobs)} jobs left")
     return 1 if found else 0
 
 
-def _all(names: list[str], lines: int, seed: int, workers: int) -> list[Told]:
-    """Run in as many processes, in jobs of bounded size; return what became of each."""
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _totals(runs: list[Told]) -> str:
+    total = sum(sum(run["outcome"].values()) for run in runs)
+    took_s = sum(run["took_s"] for run in runs)
+    cpu_s = sum(run["cpu_s"] for run in runs)
+    return (
+        f"{total} lines in {took_s:.0f} s of one process ({total / max(took_s, 1e-9):.0f} a"
+        f" second; checks took {cpu_s:.0f} s of CPU)"
+    )
+
+
+def _jobs(names: list[str], lines: int, seed: int) -> list[Job]:
+    """Return all jobs, each of bounded size, the targets in turn so that a piece has of each."""
     weights = sum(TARGETS[name].weight for name in names)
-    jobs: list[tuple[str, int, str]] = []
+    jobs: list[tuple[float, Job]] = []
     for name in names:
         left = -(-lines * TARGETS[name].weight // weights)
-        each = min(JOB_LINES_MAX, -(-left // workers))
-        jobs += [(name, each, f"{seed}-{number}") for number in range(-(-left // each))]
-    told: list[Told] = []
+        each = min(JOB_LINES_MAX, -(-left // JOBS_MIN))
+        count = -(-left // each)
+        jobs += [(number / count, (name, each, f"{seed}-{number}")) for number in range(count)]
+    return [job for _, job in sorted(jobs, key=lambda one: one[0])]
+
+
+def _work_off(record: Record, jobs: list[Job], workers: int, end_s: float | None) -> None:
+    """Run what is left in as many processes; none is begun after `end_s` (monotonic)."""
+    left = record.left(jobs)
     begun_s = time.monotonic()
     context = multiprocessing.get_context("fork")
+    running: dict[Future[Told], Job] = {}
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for job in as_completed([pool.submit(_share, *job) for job in jobs]):
-            told.append(job.result())
-            done = sum(sum(one["outcome"].values()) for one in told)
-            found = sum(len(one["finds"]) for one in told)
+        while left or running:
+            while left and len(running) < workers:
+                job = left.pop(0)
+                running[pool.submit(_share, *job)] = job
+            for one in wait(running, return_when=FIRST_COMPLETED).done:
+                record.add(running.pop(one), one.result())
+            if end_s is not None and time.monotonic() > end_s:
+                left = []
+            done = sum(sum(one["outcome"].values()) for one in record.told.values())
+            found = sum(len(one["finds"]) for one in record.told.values())
             passed_s = time.monotonic() - begun_s
             sys.stderr.write(f"{done} lines, {found} finds after {passed_s:.0f} s\n")
-    return told
 
 
 def _share(name: str, lines: int, seed: str) -> Told:
     """Run one job, in a process that has done others before."""
     run = Run(TARGETS[name], seed)
-    warm_bytes, files, kept = 0, open_files(), 0
+    warm_bytes, files, kept, begun_s = 0, open_files(), 0, time.monotonic()
     for _ in run.until(lines):
         while kept < len(run.finds):
             _keep(run.finds[kept])
@@ -84,11 +124,15 @@ def _share(name: str, lines: int, seed: str) -> Told:
         "outcome": dict(run.outcome),
         "inputs": run.inputs,
         "bytes": run.size_bytes,
+        "took_s": time.monotonic() - begun_s,
         "cpu_s": run.cpu_s,
         "slowest_s": run.slowest_s,
         "grown_bytes": rss_bytes() - warm_bytes if warm_bytes else 0,
         "files": open_files() - files,
-        "finds": run.finds,
+        "finds": [
+            {"name": one.name, "dice": one.dice, "told": f"{one.data[:200]!r}\n{one.told}"}
+            for one in run.finds
+        ],
     }
 
 
@@ -118,8 +162,8 @@ def _tell(name: str, runs: list[Told]) -> int:
     )
     finds = [find for run in runs for find in run["finds"]]
     for find in finds:
-        what = f"{find.data[:200]!r}\n{find.told}"
-        sys.stdout.write(f"  FOUND {FOUND}/{name}-{find.name} (dice {find.dice}): {what}\n")
+        place = f"{FOUND}/{name}-{find['name']}"
+        sys.stdout.write(f"  FOUND {place} (dice {find['dice']}): {find['told']}\n")
     if grown > RSS_GROWTH_MAX_BYTES or files:
         sys.stdout.write("  FOUND memory or open files that are not given back\n")
         return len(finds) + 1

@@ -15,7 +15,7 @@ from agentd.cli.views.incidents import incidents_table
 from agentd.cli.views.journal import event_line, event_table
 from agentd.cli.views.table import Table, plain
 from agentd.client import AgentdError
-from agentd.client.channel import _decode
+from agentd.client.channel import decode
 from agentd.client.link import result_of
 from agentd.sdk import fields, usage
 from agentd.sdk.link import Link
@@ -50,7 +50,7 @@ def check_reply(data: bytes) -> Outcome:
     for line in data.split(b"\n"):
         link._take(line)
         try:
-            result = result_of(_decode(line, "/x"))
+            result = result_of(decode(line, "/x"))
         except AgentdError as error:
             assert isinstance(error.code, str)
             assert isinstance(error.message, str)

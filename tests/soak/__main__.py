@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.daemon import harness
 from tests.faults.guard import SEGMENT, Fleet
 from tests.soak import on_agents, on_daemon, on_outside
-from tests.soak.figures import latencies, sizes, table, totals
+from tests.soak.figures import WARM_UP_S, kept_told, latencies, sizes, table, totals
 from tests.soak.kinds import KINDS, Kind, decks
 from tests.soak.looks import Looker
 from tests.soak.soak import DAEMON, DEFAULTS, Injected, Soak, say, steady
@@ -35,6 +35,7 @@ WAIT_S = 90.0
 """How long anything may take that is waited for: fifty agents, and a machine that others use."""
 GAP_S = (0.5, 4.0)
 ALL_WITHIN_MIN = 60.0
+TOLD_EVERY_S = 120.0
 
 
 def main() -> int:
@@ -111,11 +112,18 @@ def inject_all(soak: Soak, looker: Looker, minutes: float, seed: int) -> None:
     ):
         say(f"{soak.now_s:7.1f} s  {phase}")
         deck = decks(seed + len(kinds), kinds)
+        told_s, counts_s = soak.now_s, soak.now_s + WARM_UP_S
         while soak.now_s < until_s:
             kind, draw = next(deck)
             rng = random.Random(draw)  # noqa: S311 - dice, not secrets
             rest(soak, looker, rng.uniform(*GAP_S) * scale)
             inject(soak, looker, kind, rng)
+            if soak.now_s - told_s > TOLD_EVERY_S:
+                told_s = soak.now_s
+                say(kept_told(looker.samples[-1]))
+            if soak.now_s > counts_s and kinds is lasting:
+                counts_s = ends
+                looker.count()
     missing = [one.name for one in fit if not soak.seen[one.name]]
     if missing and minutes >= ALL_WITHIN_MIN:
         soak.broke(f"kinds never injected: {missing}")
@@ -160,8 +168,11 @@ def quiet(soak: Soak, looker: Looker, seconds: float, seed: int) -> None:
 
 def report(soak: Soak, looker: Looker, minutes: float) -> None:
     """The invariants, and the figures; each is printed whatever became of the others."""
+    soak.load.look(soak.fleet.pid)
+    looker.count()
     table(soak)
     totals(soak)
+    say(soak.load.told())
     sizes(soak, looker)
     latencies(soak)
     judge(soak, looker)

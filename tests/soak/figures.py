@@ -14,6 +14,12 @@ FLAT_FROM_S = 900.0
 """A life that is shorter says nothing about a slope."""
 GROWTH_MAX = 1.05
 """FAULTS G14: flat within 5 %. Said of what is kept; the allocator also keeps each peak's pages."""
+COUNTS = 2
+TYPES_SHOWN = 8
+SIZES = ("blocks", "in_use_bytes")
+ALERT = "agentd.store.rows.AlertRow"
+ALERT_BLOCKS = 33
+"""An alert that waits, with what belongs to it: 379,418 blocks with 4,043, from 243,776."""
 CACHES_BYTES = 8 * MIB
 """SQLite's page caches, which fill as the store grows: 2,000 KiB (store/connection.py) for each of
 four connections."""
@@ -55,7 +61,7 @@ def sizes(soak: Soak, looker: Looker) -> None:
     early = middle([one.rss_bytes for one in warm[:tenth]])
     late = middle([one.rss_bytes for one in warm[-tenth:]])
     say = soak.say
-    say(f"daemon: {soak.deaths_of_daemons} times killed, its image ended by {looker.life} faults;")
+    say(f"daemon: {len(soak.killed_s)} times killed, its image ended by {looker.life} faults;")
     say(f"  its longest life {length_s / 60:.1f} min, in which")
     say(f"  RSS at its start {life[0].rss_bytes / MIB:.1f} MiB,")
     say(f"  after warm-up {early / MIB:.1f} MiB,")
@@ -69,29 +75,68 @@ def sizes(soak: Soak, looker: Looker) -> None:
     say(f"  threads {middle(threads)} (at most {max(threads)}), zombies seen at once {zombies}")
     if late > RSS_BYTES_MAX:
         soak.broke(f"RSS grew from {early / MIB:.1f} to {late / MIB:.1f} MiB in one life")
-    _kept(soak, warm, is_long=length_s >= FLAT_FROM_S)
+    _kept(soak, warm, counted_twice(looker), is_long=length_s >= FLAT_FROM_S)
 
 
-def _kept(soak: Soak, warm: Sequence[Sample], *, is_long: bool) -> None:
+def _kept(
+    soak: Soak,
+    warm: Sequence[Sample],
+    counted: tuple[dict[str, int], dict[str, int]] | None,
+    *,
+    is_long: bool,
+) -> None:
     """What is kept, whatever pages the allocator has: a life that was long enough must be flat.
 
-    Compared are the lowest figures of the first and the last fifth: alerts wait for their minute,
-    lines for the recorder, and are gone.
+    Blocks are compared as they were counted, after garbage was collected and without the alerts
+    that wait; in a life that was not counted twice, and for bytes, the lowest figures of the first
+    and the last fifth.
     """
-    for what, values, more in (
-        ("allocated blocks", [one.blocks for one in warm if one.blocks is not None], 0),
-        (
-            "bytes in use",
-            [one.in_use_bytes for one in warm if one.in_use_bytes is not None],
-            CACHES_BYTES,
-        ),
+    blocks = _lowest([one.blocks for one in warm if one.blocks is not None])
+    if counted is not None:
+        soak.say(grown_types(*counted))
+        blocks = without_alerts(counted[0]), without_alerts(counted[1])
+    in_use = _lowest([one.in_use_bytes for one in warm if one.in_use_bytes is not None])
+    for what, ends, more in (
+        ("allocated blocks", blocks, 0),
+        ("bytes in use", in_use, CACHES_BYTES),
     ):
-        if values:
-            fifth = max(1, len(values) // 5)
-            early, late = min(values[:fifth]), min(values[-fifth:])
+        if ends is not None:
+            early, late = ends
             soak.say(f"  {what} after warm-up {early:,}, at its end {late:,}")
             if is_long and late > early * GROWTH_MAX + more:
                 soak.broke(f"{what} grew from {early:,} to {late:,} in one life")
+
+
+def _lowest(values: Sequence[int]) -> tuple[int, int] | None:
+    fifth = max(1, len(values) // 5)
+    return (min(values[:fifth]), min(values[-fifth:])) if values else None
+
+
+def kept_told(one: Sample) -> str:
+    """How large the daemon was at a moment, in a line."""
+    words = [f"RSS {one.rss_bytes / MIB:.1f} MiB", f"{one.fds} files", f"{one.threads} threads"]
+    if one.blocks is not None and one.in_use_bytes is not None:
+        words += [f"{one.blocks:,} blocks", f"{one.in_use_bytes / MIB:.1f} MiB in use"]
+    return f"{one.at_s:7.1f} s  daemon: {', '.join(words)}"
+
+
+def counted_twice(looker: Looker) -> tuple[dict[str, int], dict[str, int]] | None:
+    """The last two counts of objects, where both are of one image."""
+    if len(looker.counted) < COUNTS or looker.counted[-1][0] != looker.counted[-COUNTS][0]:
+        return None
+    return looker.counted[-COUNTS][1], looker.counted[-1][1]
+
+
+def grown_types(before: dict[str, int], after: dict[str, int]) -> str:
+    """Of which types there are more than when they were counted before."""
+    more = {name: after[name] - before.get(name, 0) for name in after if name not in SIZES}
+    most = sorted(more.items(), key=lambda one: -one[1])[:TYPES_SHOWN]
+    return "  objects more: " + ", ".join(f"{name} {count:+,}" for name, count in most if count > 0)
+
+
+def without_alerts(counted: dict[str, int]) -> int:
+    """Allocated blocks, less those of alerts that wait: a queue that has a bound of its own."""
+    return counted["blocks"] - ALERT_BLOCKS * counted.get(ALERT, 0)
 
 
 def latencies(soak: Soak) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ DOWN = ("stopped", "killed")
 # again when it was looked at.
 UNSAVED_S = 8.0
 SCAN_EVERY_S = 3.0
+LOAD_EVERY_S = 60.0
 CONFIRM_S = 0.5
 INV13_MARGIN_S = 0.5
 
@@ -46,11 +48,14 @@ class Looker:
     def __init__(self, soak: Soak) -> None:
         self.samples: list[Sample] = []
         self.life = 0
+        self.counted: list[tuple[tuple[int, int], dict[str, int]]] = []
+        """Objects by type, of which image, each time that they were counted."""
         self._asked = (0, 0)
         """The image that was asked last how much it keeps."""
         self._soak = soak
         self._spent: dict[tuple[str, str, str], deque[tuple[float, float]]] = defaultdict(deque)
         self._scanned_s = 0.0
+        self._weighed_s = time.monotonic()
 
     def look(self) -> None:
         """Take a sample and check what must always hold; the daemon must be up."""
@@ -65,6 +70,16 @@ class Looker:
             if begun - self._scanned_s > SCAN_EVERY_S:
                 self._scanned_s = begun
                 self.scan()
+            if begun - self._weighed_s > LOAD_EVERY_S:
+                self._weighed_s = begun
+                soak.load.look(soak.fleet.pid)
+
+    def count(self) -> None:
+        """Count the daemon's objects by type; it stands still meanwhile, by our doing."""
+        soak = self._soak
+        with soak.checked("objects are counted"), soak.fleet.away():
+            found = census.objects(soak.fleet)
+            self.counted.append(((soak.fleet.pid, self.life), found))
 
     def _measure(self) -> None:
         pid = self._soak.fleet.pid
@@ -112,11 +127,12 @@ class Looker:
             if used is None or (name == "tokens_total" and agent["pid"] is None):
                 continue
             history = self._spent[agent["name"], execution, name]
-            floor = max((one for at, one in history if now - at > UNSAVED_S), default=0)
+            kept_s = kept_until(now, self._soak.killed_s)
+            floor = max((one for at, one in history if at < kept_s), default=0)
             if used < floor and name != "tokens_total":
                 self._soak.broke(f"INV11: {agent['name']} {name} fell from {floor} to {used}")
             history.append((now, used))
-            while len(history) > 2 and now - history[1][0] > UNSAVED_S:
+            while len(history) > 2 and history[1][0] < kept_s:
                 history.popleft()
 
     def _check_health(self, agent: Document) -> None:
@@ -185,6 +201,20 @@ class Looker:
             agents = self._soak.fleet.ask("status")["agents"]
             return {one["name"]: (one["intent"], one["state"]) for one in agents}
         return {}
+
+
+def kept_until(now: float, killed_s: Sequence[float]) -> float:
+    """What was shown before this moment is on disk, and may not be forgotten any more.
+
+    Each kill may cost what was spent in the last seconds before it: a daemon that is killed again
+    before it has written anything goes back to what the one before it had written.
+    """
+    until = now - UNSAVED_S
+    for killed in reversed(killed_s):
+        if killed < until:
+            break
+        until = min(until, killed - UNSAVED_S)
+    return until
 
 
 def zombies_of(pid: int) -> int:

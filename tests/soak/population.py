@@ -65,6 +65,11 @@ def population(places: Places) -> list[Citizen]:
     return found
 
 
+def one_of_each(citizens: list[Citizen]) -> list[Citizen]:
+    """The first of each kind, who depend on nobody but each other."""
+    return list({one.kind: one for one in reversed(citizens)}.values())[::-1]
+
+
 def settle(fleet: Fleet, places: Places, citizens: list[Citizen]) -> None:
     """Write their files."""
     for folder in (places.root / "deeds", places.root / "notes"):
