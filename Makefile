@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 # The tests start hundreds of daemons; without its bytecode each would compile all of agentd.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run demo test test-unit test-real test-faults test-crash test-guest check format bench bench-killed bench-zoo sim sim-nightly fuzz soak docs clean
+.PHONY: help run demo test test-unit test-real test-faults test-crash test-guest check format bench bench-killed bench-zoo sim sim-nightly fuzz soak docs screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,7 +21,7 @@ WORKERS ?= 2
 # An init of our own, for pid 1 may be slow to reap what the tests orphan, or never do.
 PYTEST := $(BIN)/python tests/init.py $(BIN)/python -m pytest
 # Tests of real processes judge by time: one at a time.
-REAL := tests/daemon tests/faults tests/crash tests/programs tests/security
+REAL := tests/daemon tests/faults tests/crash tests/programs tests/security tests/soak tests/browser tests/fleet
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,12 +117,15 @@ MINUTES ?= 60
 soak: $(READY) ## faults by chance on fifty agents, then the invariants: make soak MINUTES=60 SEED=n
 	$(BIN)/python tests/init.py $(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-fuzz: $(READY) ## throw broken input at every parser: make fuzz LINES=n SEED=n TARGET=lines
+fuzz: $(READY) ## throw broken input at every parser: make fuzz LINES=n SEED=n TARGET=lines MINUTES=n a piece of it
 	$(BIN)/python -m tests.fuzz $(if $(LINES),--lines $(LINES)) $(if $(SEED),--seed $(SEED)) \
-	    $(if $(TARGET),--target $(TARGET))
+	    $(if $(TARGET),--target $(TARGET)) $(if $(filter command line,$(origin MINUTES)),--minutes $(MINUTES))
 
 docs: $(READY) ## write what is generated: option reference, state diagram, units
 	$(BIN)/python docs/generate.py $(if $(CI),--check)
+
+screenshots: $(READY) ## take the pictures of the dashboard again, docs/images; needs chromium
+	$(BIN)/python tests/init.py $(BIN)/python docs/screenshots.py
 
 clean: ## remove everything that was made, the guest too
 	rm -rf $(VENV) .bench-venv .bench-node .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -26,6 +26,8 @@ LAYERS = (
     "sinks",
     "daemon",
     "client",
+    "http",
+    "fleet",
     "cli",
     "simulate",
     "sdk",

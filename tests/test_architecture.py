@@ -29,12 +29,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sdk": set(),  # runs inside other people's agents: standard library only
     "client": set(),  # commands over the socket: standard library only
     "daemon": {"config", "core", "wire", "store", "sinks", "reporting"},  # alone touches the system
-    "cli": {"client", "config", "wire", "reporting", "simulate"},  # talks through the socket
+    "fleet": {"client", "config", "reporting"},  # the link to other machines, a process of its own
+    "http": {"client", "config", "reporting", "fleet"},  # the dashboard, a process of its own
+    # Talks through the socket; `http` and `fleet` only when one of their commands is called.
+    "cli": {"client", "config", "wire", "reporting", "simulate", "http", "fleet"},
+}
+# What an extra brings, and the only layers that may import it.
+EXTRAS: dict[str, set[str]] = {
+    "starlette": {"http"},
+    "uvicorn": {"http"},
+    "prometheus_client": {"http"},
+    "nats": {"fleet"},
+    "nkeys": {"fleet"},
 }
 # Any layer may ask the package itself for its version.
 PACKAGE = "agentd"
 # The one door from the command line to the daemon, imported only when it is opened.
 DOOR = ROOT / "cli" / "commands_agentd" / "start.py"
+# Names layers that run as processes of their own, and imports none of them.
+PROCESSES = ROOT / "config" / "internal.py"
 
 # What the core must not do, and what does it instead.
 IMPURE: dict[str, str] = {
@@ -137,6 +150,14 @@ def test_a_layer_imports_only_what_the_contract_allows(layer: str) -> None:
         )
 
 
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_what_an_extra_brings_is_imported_by_its_own_layer_alone(extra: str) -> None:
+    for layer in set(MAY_IMPORT) - EXTRAS[extra]:
+        for path in sources(ROOT / layer) if exists(layer) else ():
+            tops = {name.split(".")[0] for name in imports(path)}
+            assert extra not in tops, f"{shown(path)}: only {sorted(EXTRAS[extra])} may"
+
+
 def test_every_layer_has_its_place_in_the_contract() -> None:
     layers = {path.name for path in ROOT.iterdir() if any(path.rglob("*.py"))}
     layers |= {path.stem for path in ROOT.glob("*.py")} - {"__init__", "__main__"}
@@ -161,7 +182,7 @@ def test_a_module_named_in_a_string_is_one_that_may_be_imported() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     named = re.fullmatch(r"agentd\.([a-z]+)(\.\w+)*", node.value)
-                    known = named is not None and named[1] in MAY_IMPORT
+                    known = named is not None and named[1] in MAY_IMPORT and path != PROCESSES
                     assert not known or named[1] in allowed | {layer}, (
                         f"{shown(path)}:{node.lineno} names {node.value}"
                     )
@@ -196,6 +217,16 @@ def test_the_command_line_opens_the_daemon_only_when_asked() -> None:
     code = (
         "import sys, importlib; importlib.import_module('agentd.cli.commands_agentd.start');"
         "sys.exit(any(name.startswith('agentd.daemon') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_line_loads_no_extra_before_it_is_asked_for() -> None:
+    """Measured, not read: `agentctl status` must not pay for the dashboard or the fleet."""
+    code = (
+        "import sys, importlib; importlib.import_module('agentd.cli.main');"
+        f"sys.exit(any(name.split('.')[0] in {set(EXTRAS)} or "
+        "name.startswith(('agentd.http', 'agentd.fleet')) for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

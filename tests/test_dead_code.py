@@ -21,6 +21,8 @@ CALLED_FROM_OUTSIDE: dict[str, str] = {
     "format_commands": "click, of a group in cli/lazy.py",
     "markdown": "docs/generate.py, of config/reference.py",
     "uncommented": "docs/generate.py, of config/reference.py",
+    "capture_signals": "uvicorn, of the server in http/serving.py",
+    "main_loop": "uvicorn, of the server in http/serving.py",
     "finalize": "sqlite3, of an aggregate in store/counts.py",
 }
 

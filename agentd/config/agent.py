@@ -263,7 +263,7 @@ class AgentConfig(Table, frozen=True, kw_only=True):
     """The initial intent; afterwards the recorded intent wins."""
 
     depends_on: Words = []
-    """Agents that must be ready before this one starts."""
+    """Agents that must be ready before this one starts; of another machine: `machine-3/NAME`."""
 
     ready: Literal["heartbeat", "notify", "spawn"] | None = None
     """What makes it ready: its first heartbeat, sd_notify READY=1, or being spawned. Default:

@@ -1,22 +1,19 @@
 """What the types of the main file's other tables can't say, in the user's words."""
 
 import os
-import re
 import zoneinfo
 from collections.abc import Iterator
 from typing import Final
 
 from agentd.config.agent_checks import Finding
 from agentd.config.errors import KeyPath
-from agentd.config.hosts import is_loopback, url_mistake, web_host
-from agentd.config.names import AGENT_NAME, LABEL
+from agentd.config.hosts import url_mistake, web_host
+from agentd.config.names import LABEL
+from agentd.config.network_checks import check_network
 from agentd.config.schema import Config
 from agentd.config.sink_checks import check_sinks
 from agentd.config.suggest import Suggestions
 
-_NATS: Final = re.compile(r"(?:nats|tls|wss?)://[^\s/]+", re.IGNORECASE)
-_LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]*):(?P<port>[0-9]{1,5})")
-_PORT_MAX: Final = 65_535
 _MODEL_LENGTH_MAX: Final = 200
 # More calls than that tell a service no more; it may count them as an attack.
 PING_EVERY_MS_MIN: Final = 1_000
@@ -31,6 +28,7 @@ def check_settings(config: Config, suggest: Suggestions) -> Iterator[Finding]:
     yield from _names(config)
     yield from check_sinks(config.alerts.sinks)
     yield from _addresses(config)
+    yield from check_network(config.http, config.fleet)
 
 
 def _daemon(config: Config, suggest: Suggestions) -> Iterator[Finding]:
@@ -55,7 +53,6 @@ def _daemon(config: Config, suggest: Suggestions) -> Iterator[Finding]:
 def _durations(config: Config) -> Iterator[Finding]:
     durations: list[tuple[KeyPath, int]] = [
         (("alerts", "remind_every"), config.alerts.remind_every_ms),
-        (("fleet", "ttl"), config.fleet.ttl_ms),
     ]
     for name, breaker in config.breakers.items():
         durations.append((("breakers", name, "window"), breaker.window_ms))
@@ -74,12 +71,6 @@ def _names(config: Config) -> Iterator[Finding]:
     for model in config.prices:
         if not model.strip() or len(model) > _MODEL_LENGTH_MAX or not model.isprintable():
             yield ("prices", model), "not the name of a model", 'such as [prices."gpt-x"]'
-    for name, host in config.fleet.hosts.items():
-        if not LABEL.fullmatch(name):
-            yield ("fleet", "hosts", name), "a host's name has letters, digits and . _ - only", ""
-        # ssh would take a leading dash for an option of its own.
-        if not host or host.startswith("-") or not host.isprintable() or " " in host:
-            yield ("fleet", "hosts", name), f"{host!r} is not a host that ssh could know", ""
 
 
 def _addresses(config: Config) -> Iterator[Finding]:
@@ -90,30 +81,3 @@ def _addresses(config: Config) -> Iterator[Finding]:
             message or "not a URL that begins with https:// or http://",
             "",
         )
-    for index, url in enumerate(config.fleet.nats):
-        if not _NATS.match(url):
-            yield (
-                ("fleet", "nats", index),
-                f"{url!r} is not a NATS URL",
-                'such as "tls://HOST:4222"',
-            )
-    if config.fleet.name and not LABEL.fullmatch(config.fleet.name):
-        yield ("fleet", "name"), "a host's name has letters, digits and . _ - only", ""
-    if not AGENT_NAME.fullmatch(config.fleet.prefix.lower()):
-        yield ("fleet", "prefix"), "one word of letters, digits, - and _", ""
-    http = config.http
-    if bool(http.tls_cert) != bool(http.tls_key):
-        key, other = ("tls_key", "tls_cert") if http.tls_cert else ("tls_cert", "tls_key")
-        yield ("http", other), f"needs {key} as well", ""
-    if http.listen:
-        yield from _listen(http.listen, has_token=bool(http.token_file))
-
-
-def _listen(address: str, *, has_token: bool) -> Iterator[Finding]:
-    found = _LISTEN.fullmatch(address)
-    if found is None or int(found["port"]) > _PORT_MAX:
-        message = f"{address!r} is not an address and a port"
-        yield ("http", "listen"), message, 'such as "127.0.0.1:8484"'
-    elif not has_token and not is_loopback(found["host"].strip("[]")):
-        message = "listening beyond this machine needs a token"
-        yield ("http", "listen"), message, "set http.token_file, or listen on 127.0.0.1"

@@ -33,6 +33,8 @@ class Civil:
     hour: tuple[int, int]
     day: tuple[int, int]
     month: tuple[int, int]
+    date: str
+    """The day's, as in `2026-11-21`."""
 
 
 def zone_of(name: str) -> tzinfo:
@@ -64,6 +66,7 @@ def civil(wall_ms: int, zone: tzinfo) -> Civil:
         hour=_hour(wall_ms, zone),
         day=(_first_of(today, zone), _first_of(today + timedelta(days=1), zone)),
         month=(_first_of(month, zone), _first_of(next_month, zone)),
+        date=today.isoformat(),
     )
 
 

@@ -88,10 +88,16 @@ def _read_unit(wanted: type, raw: object) -> object:
 
 
 @cache
+def options_of(struct: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the options of a table; msgspec reads the annotations anew each time."""
+    return msgspec.structs.fields(struct)
+
+
+@cache
 def option_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the type of each option of a table, by its name in the file."""
     hints = typing.get_type_hints(struct, include_extras=True)
-    return {found.encode_name: hints[found.name] for found in msgspec.structs.fields(struct)}
+    return {found.encode_name: hints[found.name] for found in options_of(struct)}
 
 
 def bare_type(hint: Any) -> Any:  # noqa: ANN401 - a type form, which has no type of its own yet
@@ -140,7 +146,7 @@ class _Cleaner:
         """Check what only the whole table shows: what is missing, and what contradicts."""
         missing = [
             found.encode_name
-            for found in msgspec.structs.fields(struct)
+            for found in options_of(struct)
             if found.required and found.encode_name not in raw
         ]
         for key in missing:

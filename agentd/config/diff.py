@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import fields as options_of
 
+from agentd.config.convert import options_of
 from agentd.config.errors import ConfigError, quoted_key
 from agentd.config.loaded import Loaded
 from agentd.config.schema import EXECUTED, Config

@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
 
 from agentd.config.units import Bytes, MicroDollars, Milliseconds
+
+SECONDS_KEPT: Final = 1024
+"""A status document tells the same moments each time: some 0.2 MB for a third of its cost."""
 
 
 def plain(value: object) -> int:
@@ -32,5 +37,9 @@ def encodable(value: object) -> object:
 
 def utc_text(wall_ms: int) -> str:
     """Write milliseconds since 1970 as ISO 8601 in UTC, with milliseconds and a Z."""
-    moment = datetime.fromtimestamp(wall_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{wall_ms % 1000:03d}Z"
+    return f"{_second(wall_ms // 1000)}.{wall_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=SECONDS_KEPT)
+def _second(wall_s: int) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).isoformat()[: len("1970-01-01T00:00:00")]

@@ -52,6 +52,8 @@ EVENT_NAMES: Final = frozenset(
         "daemon.storage",
         "drift.detected",
         "drift.warning",
+        "host.back",
+        "host.lost",
         "incident.opened",
         "incident.resolved",
         "incident.updated",

@@ -5,14 +5,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import fields as options_of
 
 from agentd.config.agent import AgentConfig
 from agentd.config.agent_tables import AgentReader, AgentTable, inherited
 from agentd.config.checks import check_settings
-from agentd.config.convert import bare_type, convert, convert_rest, is_table, option_types
+from agentd.config.convert import (
+    bare_type,
+    convert,
+    convert_rest,
+    is_table,
+    option_types,
+    options_of,
+)
 from agentd.config.dependencies import check_dependencies
 from agentd.config.errors import KeyPath
+from agentd.config.internal import extra_warnings
 from agentd.config.loaded import Loaded
 from agentd.config.names import agent_name_mistake
 from agentd.config.no_effect import settings_without_effect
@@ -21,6 +28,7 @@ from agentd.config.schema import BreakerConfig, Config, DaemonConfig, PriceConfi
 from agentd.config.secret_warnings import secret_warnings
 from agentd.config.sink_warnings import sink_warnings
 from agentd.config.sources import (
+    SHORTAGES,
     BadTomlError,
     Ownership,
     Source,
@@ -51,6 +59,8 @@ def load(
     status_of: StatusOf | None = None,
 ) -> Loaded:
     """Read the config; never raises for what stands in files, or for files that don't.
+
+    Raises OSError where the host is short of descriptors or memory: then nothing is known.
 
     None, or a missing file that isn't `required`, stands for an empty one. With `system`, set
     where the daemon is root, files that others can change are refused; `status_of` takes the
@@ -103,6 +113,7 @@ class _Reading:
         )
         loaded.warnings = secret_warnings(config, self._main, tables)
         loaded.warnings += sink_warnings(config, self._main, broken)
+        loaded.warnings += extra_warnings(config, self._main)
         loaded.notices = settings_without_effect(self._main, tables)
         return loaded
 
@@ -203,7 +214,10 @@ class _Reading:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                raise
             self._problems.add_file(str(directory), None, (), f"cannot be listed: {error}")
+            self._main_is_good = False  # else its agents would be taken for removed
             return
         if self._system:
             self._note_owner(directory)

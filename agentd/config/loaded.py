@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agentd.config.errors import ConfigError, dotted
+from agentd.config.names import SWITCHES
 from agentd.config.schema import Config
 from agentd.config.sources import Source
 
@@ -65,7 +66,12 @@ class Loaded:
         }
 
     def origin(self, agent: str, key: str) -> Origin | None:
-        """Return where an option of an agent was written: for it, in defaults, or nowhere."""
+        """Return where an option of an agent was written: for it, in defaults, or nowhere.
+
+        All of an internal agent's follow from the one option that asks for it.
+        """
+        if agent in SWITCHES:
+            return self.origins.get(dotted(SWITCHES[agent]))
         found = self.origins.get(f"{dotted(('agents', agent))}.{key}")
         return found or self.origins.get(f"defaults.{key}")
 

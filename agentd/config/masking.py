@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import fields as options_of
 
 from agentd.config.agent import AgentConfig
 from agentd.config.argv import argv
+from agentd.config.convert import options_of
 from agentd.config.errors import quoted_key
 from agentd.config.loaded import Loaded, Origin
 from agentd.config.secrets import is_secret, secret_words

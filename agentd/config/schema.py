@@ -135,15 +135,16 @@ class HttpConfig(Table, frozen=True, kw_only=True):
     listen: str = ""
     """Address and port, such as `127.0.0.1:8484`; empty: off."""
     token_file: str = ""
-    """File that holds the token; required beyond loopback."""
+    """File that holds the token in its first line, relative to the directory of this file;
+    required beyond loopback, and for `operate`."""
     operate: bool = False
-    """Whether it may change anything."""
+    """Whether it may change anything; without it, the process has a viewer's rights."""
     tls_cert: str = ""
-    """Certificate file."""
+    """Certificate file, relative to the directory of this file."""
     tls_key: str = ""
-    """Key file."""
+    """Key file, relative to the directory of this file."""
     allowed_hosts: Words = []
-    """Host names it answers to."""
+    """Host names it answers to beside those of this machine, without a port."""
     metrics_public: bool = True
     """Whether /metrics needs no token."""
 
@@ -152,20 +153,20 @@ class FleetBudgetConfig(Table, frozen=True, kw_only=True):
     """[fleet.budget]: a budget over all hosts."""
 
     usd_per_day_micros: MicroDollars | None = field(name="usd_per_day", default=None)
-    """Dollars in a civil day over all hosts."""
+    """Dollars in a civil day over all hosts; who spends is paused. See docs/other-hosts.md."""
 
 
 class FleetConfig(Table, frozen=True, kw_only=True):
-    """[fleet]: several machines."""
+    """[fleet]: several machines; with `nats`, internal agent `agentd-fleet` links this one."""
 
     nats: Words = []
     """URLs of the NATS servers; empty: off."""
     name: str = ""
-    """This host's name; default: the host name."""
+    """This host's name, letters, digits, - and _; default: the host name, its dots as -."""
     credentials_file: str = ""
-    """NATS credentials."""
+    """File of NATS credentials, relative to the directory of this file."""
     tls_ca: str = ""
-    """Certificate authority file."""
+    """Certificate authority file, relative to the directory of this file."""
     prefix: str = "agentd"
     """Prefix of all subjects."""
     ttl_ms: Milliseconds = field(name="ttl", default=Milliseconds(10_000))
@@ -196,7 +197,4 @@ EXECUTED: Final = frozenset(
 )
 
 # Read and checked, without effect in this version. `agentd check` and `status` say so.
-NO_EFFECT_YET: Final[tuple[str, ...]] = (
-    "http",
-    "fleet",
-)
+NO_EFFECT_YET: Final[tuple[str, ...]] = ()

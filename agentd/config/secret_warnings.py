@@ -15,6 +15,12 @@ from agentd.config.sources import Source
 _IN_ENVIRONMENT = "keep it in a file of KEY=value lines (mode 0600) named in environment_files"
 _IN_COMMAND = "everybody on this host can read it; hand it over in environment_files"
 _SINK_FILES = ("url_file", "routing_key_file", "secret_file")
+# Read by the internal agents; how each goes on until its file is there.
+_NETWORK_FILES = (
+    (("http", "token_file"), "the dashboard does not start"),
+    (("http", "tls_key"), "the dashboard does not start"),
+    (("fleet", "credentials_file"), "this host is not in the fleet"),
+)
 _OF_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
@@ -36,21 +42,34 @@ def secret_warnings(
             _add(problems, main, path, "keep it in a file (mode 0600) named by url_file")
         for key in _SINK_FILES:
             if name := getattr(sink, key):
-                _look_at(problems, main, ("alerts", "sinks", index, key), name)
+                place = ("alerts", "sinks", index, key)
+                _look_at(problems, main, place, name, "its alerts wait")
+    _look_at_network(problems, main, config)
     return problems.errors()
+
+
+def _look_at_network(problems: Problems, main: Source, config: Config) -> None:
+    """Warn of what `[http]` and `[fleet]` are given."""
+    for path, until_then in _NETWORK_FILES:
+        if name := getattr(getattr(config, path[0]), path[1]):
+            _look_at(problems, main, path, name, until_then)
+    for index, url in enumerate(config.fleet.nats):
+        if "@" in url:  # a user's name and password stand before it
+            hint = "keep it in a file (mode 0600) named by credentials_file"
+            _add(problems, main, ("fleet", "nats", index), hint)
 
 
 def _add(problems: Problems, source: Source, path: KeyPath, hint: str) -> None:
     problems.add(path, [Place(source, path)], "looks like a secret in the config file", hint)
 
 
-def _look_at(problems: Problems, main: Source, path: KeyPath, name: str) -> None:
+def _look_at(problems: Problems, main: Source, path: KeyPath, name: str, until_then: str) -> None:
     """Warn of a secret's file that is not there, or that others may read or change."""
     file = main.directory / name
     try:
         mode = file.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        hint = f"write it to {file}, with mode 0600; until then its alerts wait"
+        hint = f"write it to {file}, with mode 0600; until then {until_then}"
         problems.add(path, [Place(main, path)], "there is no such file", hint)
     except (OSError, ValueError):  # whoever checks may not look there; agentd itself may
         return

@@ -1,5 +1,6 @@
 """The files a config is read from: their text, their tables, and where each key stands."""
 
+import errno
 import os
 import re
 import stat
@@ -13,6 +14,8 @@ from typing import Any, Final
 from agentd.config.errors import KeyPath, clipped
 
 FILE_BYTES_MAX: Final = 10 << 20
+# The host's trouble, not the file's: what stands in it is not known.
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _POSITION: Final = re.compile(r" \(at line (\d+), column (\d+)\)$|( \(at end of document\))$")
 
 
@@ -70,11 +73,16 @@ class Source:
 
 
 def read_bytes(path: Path) -> tuple[bytes, Ownership]:
-    """Read a regular file of at most 10 MiB; anything else is an `UnreadableError`."""
+    """Read a regular file of at most 10 MiB; anything else is an `UnreadableError`.
+
+    Raises OSError where the host has no descriptor or memory to spare for it.
+    """
     try:
         # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, OSError) and error.errno in SHORTAGES:
+            raise
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UnreadableError(f"cannot be read: {(reason or str(error)).lower()}") from error
     status = os.fstat(fd)

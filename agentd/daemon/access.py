@@ -5,6 +5,7 @@ import os
 import pwd
 from pathlib import Path
 
+from agentd.config.names import INTERNAL
 from agentd.config.schema import Config
 from agentd.daemon.listener import final_mode
 from agentd.daemon.log import log
@@ -40,7 +41,8 @@ def isolation_of(config: Config, *, cgroups: bool) -> str:
     held = "a cgroup each" if cgroups else "no cgroup: their trees are found by descent and token"
     if os.geteuid() != 0:
         return f"none: all agents run as the daemon's own user, who can do anything here; {held}"
-    if len(own) < sum(not agent.external for agent in config.agents.values()):
+    others = (one for name, one in config.agents.items() if name not in INTERNAL)
+    if len(own) < sum(not agent.external for agent in others):
         return f"none for agents without a `user`: they run as root; {held}"
     return f"by user; {held}"
 

@@ -182,12 +182,13 @@ class Alerts:
         self, kind: str, record: Record, incident: IncidentRecord | None, sinks: Sequence[str]
     ) -> AlertRow:
         uid = secrets.token_hex(UID_BYTES)
+        own_key = f"{self._around.host}/{incident.key if incident is not None else uid}"
         return AlertRow(
             uid=uid,
             kind=kind,
             severity=record.severity,
             record=record,
-            dedup_key=f"{self._around.host}/{incident.key if incident is not None else uid}",
+            dedup_key=(incident.shared_key if incident is not None else "") or own_key,
             sinks=tuple(sinks),
             incident=incident.number if incident is not None else None,
         )

@@ -5,6 +5,7 @@ The documents are those of CONTRACT 6.1. What comes from a disk is read in a thr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final
@@ -29,8 +30,10 @@ from agentd.daemon.reload import Reloader
 from agentd.daemon.reports import NoSuchDay, Reports
 from agentd.store.store import Store
 from agentd.wire.commands import Command
+from agentd.wire.counters import with_counters
 from agentd.wire.dependencies import breakers_document
-from agentd.wire.documents import INTERNAL_PREFIX, status_document
+from agentd.wire.documents import status_document
+from agentd.wire.fleet import fleet_document
 from agentd.wire.replies import PONG
 
 EVENTS_DEFAULT: Final = 50
@@ -117,10 +120,7 @@ class Answers:
             case "daemon":
                 return {"daemon": self.facts.block(), "counters": self.facts.count()}
             case "breakers":
-                # The last error is in an agent's own words.
-                return self.masks.document(
-                    breakers_document(self.supervisor.breakers, *self.calendar.now())
-                )
+                return self.breakers()
         return None
 
     async def _from_disk(self, cmd: str, args: Args, *, viewer: bool) -> Mapping[str, object]:
@@ -145,9 +145,8 @@ class Answers:
 
     def status(self, args: Args) -> Mapping[str, object]:
         """Return the status document; our own helpers are shown when asked for."""
-        names = self._names(args)
-        if not args.get("all") and not args.get("select"):
-            names = [name for name in names if not name.startswith(INTERNAL_PREFIX)]
+        chosen = args.get("select") or ("all",)
+        names = select(self.supervisor.agents, chosen, internal=bool(args.get("all")))
         now_ms, wall_ms = self.calendar.now()
         document = status_document(
             self.supervisor.agents,
@@ -157,8 +156,19 @@ class Answers:
             daemon=self.facts.block(),
             host=self.host,
             open_incidents=self.supervisor.incidents.bound,
+            hosts=self.supervisor.hosts,
         )
-        return self.masks.status(document)
+        document["fleet"] = fleet_document(self.supervisor)
+        shown = self.masks.status(document)
+        if not args.get("counters"):
+            return shown
+        return with_counters(shown, self.supervisor.agents, self.breakers())
+
+    def breakers(self) -> dict[str, object]:
+        """Return the breakers document; the last error is in an agent's own words."""
+        return self.masks.document(
+            breakers_document(self.supervisor.breakers, self.supervisor.hosts, *self.calendar.now())
+        )
 
     async def events(self, args: Args, *, viewer: bool) -> Mapping[str, object]:
         """Return a page of events, and the id to go on from."""
@@ -190,9 +200,11 @@ class Answers:
         if chosen and "all" not in chosen:
             names: Sequence[str] = self._event_agents(chosen)
         else:
-            names = [name for name in self._names({}) if not name.startswith(INTERNAL_PREFIX)]
+            names = self._names({})
         try:
-            document = await self.reports.history(names, args.get("since_ms"))
+            step_s = args.get("step_s") or 0
+            series_ms = int(step_s) * 1000 if args.get("series") else None
+            document = await self.reports.history(names, _since_ms(args), series_ms)
         except NoSuchDay as error:
             raise BadArgument(str(error)) from None
         # One that is gone is known by what it left; `select` refuses what never was.
@@ -313,6 +325,20 @@ def _event_types(words: Sequence[str]) -> tuple[str, ...]:
 def _with_history(document: Mapping[str, Any]) -> set[str]:
     """Return the agents of whom a history document knows anything."""
     return {agent["name"] for agent in document["agents"] if agent["intervals"]}
+
+
+def _since_ms(args: Args) -> int | None:
+    """Return `since_ms`, or `since`: the same, or ISO 8601 (of UTC where it names no zone)."""
+    since = args.get("since")
+    if not isinstance(since, str):
+        return args.get("since_ms") if since is None else since
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise BadArgument(
+            f"since: {since[:40]!r} is no moment", "such as 2026-11-21T08:00:00Z"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _is_plain(word: str) -> bool:

@@ -19,9 +19,11 @@ from agentd.config.diff import Plan
 from agentd.config.loaded import Loaded
 from agentd.config.masking import secrets_of
 from agentd.config.places import Places
+from agentd.core.agent import Agent
 from agentd.core.effects import Control
 from agentd.core.events import Event, Fate, StorageChanged
 from agentd.core.records import Record
+from agentd.core.select import without_internal
 from agentd.core.supervisor import Supervisor
 from agentd.daemon import grounds, launch
 from agentd.daemon.access import access_of, isolation_of, mode_of
@@ -29,6 +31,7 @@ from agentd.daemon.alertanswers import AlertAnswers
 from agentd.daemon.alerts import Alerts, Surroundings
 from agentd.daemon.answers import Answers, History
 from agentd.daemon.cgroups import CgroupForest
+from agentd.daemon.channels import Channels
 from agentd.daemon.checkpoints import Checkpoints
 from agentd.daemon.clock import Calendar, boottime_ms, wall_ms
 from agentd.daemon.diagnosis import Diagnoses
@@ -151,7 +154,7 @@ class Assembly:
         followers = Followers(history)
         self.facts = Facts(
             loop=self.loop,
-            agents=lambda: len(self.supervisor.agents),
+            agents=lambda: len(self.operators_own()),
             storage=lambda: self.store.health,
             heartbeats=self._heartbeats,
             rejected=lambda: self.hall.counters.rejected,
@@ -173,7 +176,14 @@ class Assembly:
             reports=self.reports,
             masks=self.masks,
         )
-        self.requests = Requests(self.aio, self.loop.post, answers, self.storage_error, self.deeds)
+        self.requests = Requests(
+            self.aio,
+            self.loop.post,
+            answers,
+            self.storage_error,
+            self.deeds,
+            recorded=self._recorded,
+        )
         self.questions = Questions(self.loop.post)
         door = Door(self.loop.post, self.loop.note, self.requests, self.questions)
         config = self.givens.loaded.config
@@ -181,27 +191,14 @@ class Assembly:
         self.hall.talking = self._talking
         self.access = access_of(config, self.givens.places.socket)
         self.server = SocketServer(self.hall, self.listener, self.access)
+        self.channels = Channels(self.hall, config)
         notify_dir = self.givens.places.runtime_dir / "notify"
         self.ears = NotifySockets(self.hall, notify_dir)
         recalls = Recalls(self.aio, self.store, self.offload, self.questions, self.loop.note)
         self.voices = Voices(
             self.requests, self.questions, followers, self._name, self._control, recalls
         )
-        self.starts = Starts(
-            aio=self.aio,
-            post=self.loop.post,
-            submit=self.store.submit,
-            processes=self.processes,
-            registry=self.registry,
-            ears=self.ears,
-            output=self.logs,
-            errands=self.errands,
-            judges=self.judges,
-            looks=self.diagnoses,
-            config_of=self.config_of,
-            manager=self.givens.manager,
-            socket=self.givens.places.socket,
-        )
+        self.starts = self._make_starts()
         self._wire_performer()
 
     def _wire_performer(self) -> None:
@@ -217,6 +214,25 @@ class Assembly:
         self.facts.counters["recorder"] = self.recorder.count
         self.facts.counters["logs"] = lambda: {"bytes_trimmed": self.logs.dropped_bytes}
         self.facts.counters["orphans"] = lambda: {"reaped": self.processes.orphans.reaped}
+
+    def _make_starts(self) -> Starts:
+        return Starts(
+            aio=self.aio,
+            post=self.loop.post,
+            submit=self.store.submit,
+            processes=self.processes,
+            registry=self.registry,
+            ears=self.ears,
+            output=self.logs,
+            errands=self.errands,
+            judges=self.judges,
+            looks=self.diagnoses,
+            config_of=self.config_of,
+            manager=self.givens.manager,
+            channels=self.channels,
+            socket=self.givens.places.socket,
+            state_dir=self.givens.places.state_dir,
+        )
 
     def _make_alerts(self) -> Alerts:
         directory = self.givens.places.config_file.parent
@@ -277,14 +293,29 @@ class Assembly:
             return None
         return with_variables(config, loaded.environments.get(agent, config.environment))
 
+    @property
+    def configured(self) -> int:
+        """How many agents operators have configured."""
+        return len(without_internal(self.reloader.loaded.config.agents))
+
+    def operators_own(self) -> list[Agent]:
+        """Return the agents that operators have configured, which our internal ones are not."""
+        return list(without_internal(self.supervisor.agents).values())
+
     def storage_error(self) -> str:
         """Return why nothing can be recorded; empty while it can."""
         health = self.store.health
         return "" if health == "ok" else health.removeprefix("degraded: ")
 
+    async def _recorded(self) -> str:
+        """Wait until all that was posted by now is decided and on disk; return why it isn't."""
+        await self.loop.caught_up()
+        return await self.performer.recorded()
+
     def describe(self, loaded: Loaded) -> None:
         """Say what this config means for isolation and secrets, and what of it has no effect."""
         self.masks.hide(secrets_of(loaded))
+        self.channels.use(loaded.config)
         self.ping.use(loaded.config.report)
         self.reports.use(loaded.config)
         self.logs.secrets = tuple(secret.encode() for secret in self.masks.secrets)

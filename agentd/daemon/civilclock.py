@@ -40,7 +40,7 @@ class CivilClock:
         if told is not None and told.hour.begins_ms <= now_ms < told.hour.ends_ms:
             return
         found = civil(now_ms, self._zone)
-        self._told = Periods.of(found.hour, found.day, found.month)
+        self._told = Periods.of(found.hour, found.day, found.month, found.date)
         if self._told != told:
             self.post(PeriodsBegan(self._told))
 

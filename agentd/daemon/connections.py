@@ -21,6 +21,7 @@ from agentd.daemon.outbox import Outbox
 from agentd.daemon.peers import Peer, Role
 from agentd.daemon.registry import Incarnation
 from agentd.wire import replies
+from agentd.wire.limits import LineId
 from agentd.wire.lines import Decoded, decode_lines
 from agentd.wire.splitter import Splitter
 
@@ -90,9 +91,9 @@ class Connection:
         self._finishing = False
         self._reading = False
         self._begun_at_s: float | None = None
-        self._timer: asyncio.TimerHandle | None = hall.aio.call_later(
-            hall.first_line_s, self._on_timer
-        )
+        self._timer: asyncio.TimerHandle | None = None
+        if not peer.internal:  # ours has its whole start before it, and may have nothing to say
+            self._set_timer(hall.first_line_s)
         hall.visitors.enter(self)
         self._read_on()
 
@@ -124,6 +125,18 @@ class Connection:
         if exchange.command.follow:
             self.following += 1
             self._hall.visitors.followers += 1
+
+    def unfollow(self, line_id: LineId) -> bool:
+        """End the stream that a command of this id asked for; False: there is none."""
+        for exchange in self._open:
+            if exchange.command.follow and exchange.command.id == line_id:
+                self._open.discard(exchange)
+                exchange.given_up = True
+                self.following -= 1
+                self._hall.visitors.followers -= 1
+                self._hall.handler.left(exchange)
+                return True
+        return False
 
     def answered(self, exchange: Exchange, raw: bytes) -> None:
         """Send the answer to a command, and keep it for whoever repeats a change."""

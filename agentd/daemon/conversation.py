@@ -38,6 +38,8 @@ WAITING_MAX: Final = 256
 # Clocks that nobody sets drift apart by some seconds a day; what is further off is worth a count.
 SKEW_MS_MAX: Final = 60_000
 
+UNFOLLOW: Final = "unfollow"
+
 ENDED: Final = "this incarnation has ended; its lines don't count any more"
 
 
@@ -299,8 +301,10 @@ class Conversation:
                 self._tell_refusal("command", f"an agent may not {named.cmd}")
             what = "read traces" if named.traces else named.cmd
             raise BadLine("forbidden", f"role {peer.role} may not {what}", named.id)
+        if named.internal and named.internal != peer.internal:
+            raise BadLine("forbidden", f"{named.cmd} is for {named.internal} alone", named.id)
         if peer.role is not Role.AGENT:
-            bucket = self._hall.visitors.command_bucket(peer.uid)
+            bucket = self._hall.visitors.command_bucket(peer)
             if not bucket.allowed(self._hall.now_ms()):
                 raise BadLine("too_busy", "more than 50 commands a second", named.id)
             bucket.take()
@@ -325,6 +329,10 @@ class Conversation:
                 return
         hall.counters.commands += 1
         exchange = Exchange(connection, command)
+        if command.cmd == UNFOLLOW:  # a matter of this connection alone
+            ended = connection.unfollow(command.args["id"])
+            exchange.send(replies.ok(command.id, {"ended": ended}))
+            return
         connection.begin(exchange)
         try:
             hall.handler.command(exchange)

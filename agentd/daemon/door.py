@@ -40,7 +40,7 @@ class Door:
     def command(self, exchange: Exchange) -> None:
         peer = exchange.peer
         viewer = peer.role is not Role.OPERATOR
-        who = f"{user_name(peer.uid)} (pid {peer.pid})"
+        who = peer.internal or f"{user_name(peer.uid)} (pid {peer.pid})"
         log.debug("command", cmd=exchange.command.cmd, who=who)
         self.requests.handle(Asked(exchange, peer.uid, who, viewer, exchange.command))
 

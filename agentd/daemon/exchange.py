@@ -20,6 +20,8 @@ class Exchange:
     connection: "Connection"
     command: Command
     answered: bool = False
+    given_up: bool = False
+    """Whoever follows has had enough; the connection goes on."""
 
     @property
     def peer(self) -> Peer:
@@ -27,10 +29,12 @@ class Exchange:
 
     @property
     def closed(self) -> bool:
-        return self.connection.closed
+        return self.given_up or self.connection.closed
 
     def send(self, raw: bytes) -> None:
         """Send one line, with its newline. Whoever isn't there any more is sent nothing."""
+        if self.given_up:
+            return
         first, self.answered = not self.answered, True
         if first:
             self.connection.answered(self, raw)

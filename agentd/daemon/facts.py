@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from agentd import __version__
 from agentd.daemon import procfs
@@ -44,6 +43,7 @@ class Facts:
             "lines_rejected": self.rejected(),
             "storage": self.storage(),
             "loop_lag_ms_max": self.loop.lag_ms_max,
+            "loop_lag_s": self.loop.lag_ms / 1000,
             "isolation": self.isolation,
             "no_effect_yet": list(self.notices),
         }
@@ -70,4 +70,5 @@ def own_rss_bytes() -> int:
 
 def own_fds() -> int:
     """Return how many files this process has open, the one used to look left out."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1
+    # A path object for each of a thousand connections would cost milliseconds of each status.
+    return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208 - names are all that is wanted

@@ -185,6 +185,8 @@ def _refused(run: Run, error: Exception) -> programs.SpawnError:
     """Return what is told of a child that can't enter its tree."""
     if isinstance(error, OSError):
         return programs.SpawnError(error.errno or 0, str(error.filename or run.tree.cgroup))
+    if isinstance(error, RuntimeError):  # no thread to move it with: the host's matter
+        return programs.SpawnError(errno.EAGAIN, run.tree.cgroup, str(error))
     return programs.SpawnError(errno.EINVAL, run.tree.cgroup, repr(error))
 
 

@@ -99,8 +99,9 @@ class Incidents:
     def _now(self, row: IncidentRow) -> list[Document]:
         now_ms, wall_ms = self.calendar.now()
         fleet, ill = self.supervisor.agents, self.supervisor.incidents.bound
+        hosts = self.supervisor.hosts
         return [
-            agent_document(fleet[name], fleet, now_ms, wall_ms, ill.get(name))
+            agent_document(fleet[name], fleet, now_ms, wall_ms, ill.get(name), hosts=hosts)
             for name in row.incident.agents
             if name in fleet
         ]

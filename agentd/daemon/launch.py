@@ -53,6 +53,8 @@ class Outfit:
     """Names and values that win over the config's, such as AGENTD_SOCKET and NOTIFY_SOCKET."""
     directory: str = "/"
     """Where it runs unless its config says."""
+    channel_fd: int | None = None
+    """A descriptor that it keeps under this very number; None: it gets 0, 1 and 2 alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Plan:
     limits: Mapping[int, tuple[int, int]]
     nice: int
     log_fd: int
+    channel_fd: int | None
 
 
 @dataclass(slots=True)
@@ -152,6 +155,7 @@ def plan(config: AgentConfig, outfit: Outfit, host: hosts.Host) -> Plan:
         limits=limits.wanted(config.limits, host.agent_limits),
         nice=config.nice,
         log_fd=outfit.log_fd,
+        channel_fd=outfit.channel_fd,
     )
     if not made.argv:
         raise SpawnError(errno.EINVAL, "command", "it is empty")
@@ -207,6 +211,7 @@ def _fork(made: Plan, gate: str, script: str, prefix: Sequence[str], go: int) ->
             env={name: made.env[name] for name in made.env if not _goes_around(name)},
             umask=made.umask,
             start_new_session=True,
+            pass_fds=() if made.channel_fd is None else (made.channel_fd,),
             user=who.ids.uid if who.switch else None,
             group=who.ids.gid if who.switch else None,
             extra_groups=who.ids.groups if who.switch else None,

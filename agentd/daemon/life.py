@@ -90,7 +90,7 @@ class Life:
         self.is_up = True
         log.info(
             "daemon.ready",
-            agents=len(config.agents),
+            agents=parts.configured,
             socket=parts.givens.places.socket,
             isolation=parts.facts.isolation,
         )
@@ -134,7 +134,7 @@ class Life:
         parts.performer.carry(found.rows)
         self._civil.use(loaded.config.daemon.timezone)
         fates = self._with_baselines(found.fates)
-        parts.loop.post(Started(fates, *stored.incidents(parts.store)))
+        parts.loop.post(Started(fates, *stored.incidents(parts.store), stored.common(parts.store)))
         if parts.store.unavailable:
             parts.loop.post(StorageChanged(ok=False, evidence=parts.store.unavailable))
         self._give_back(recorded)
@@ -215,7 +215,7 @@ class Life:
         if manager.watchdog_ms and self._ticks % max(1, manager.watchdog_ms // 4_000) == 0:
             manager.watchdog()
         if self._ticks % STATUS_EVERY_TICKS == 0:
-            agents = self._parts.supervisor.agents.values()
+            agents = self._parts.operators_own()
             alive = sum(agent.has_process for agent in agents)
             manager.status(f"{len(agents)} agents, {alive} alive")
         if self._ticks % TIDY_EVERY_TICKS == 0:

@@ -74,7 +74,11 @@ class Logs:
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to watch the logs' sizes; raises `LogRefused` where there is no thread for it."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise LogRefused(f"no thread to bound the logs with: {error}") from error
 
     def close(self) -> None:
         """End the thread; agents keep their files."""

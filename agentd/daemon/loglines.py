@@ -123,7 +123,9 @@ def shown(line: LogLine, *, raw: bool = False, secrets: Sequence[bytes] = ()) ->
         return data.decode("utf-8", "replace")
     text = data.removesuffix(b"\r").decode("utf-8", "backslashreplace")
     if not text.isprintable():
-        text = "".join(one if _is_plain(one) else _escaped(one) for one in text)
+        # Each character once: a piece of thousands has some dozens of them.
+        odd = {ord(one): _escaped(one) for one in set(text) if not _is_plain(one)}
+        text = text.translate(odd)
     return text + SPLIT_MARK if line.goes_on else text
 
 

@@ -40,6 +40,9 @@ INBOX_MAX: Final = 4_096
 
 TRACEBACK_FRAMES: Final = 4
 
+# Lateness is told as the worst of the last minute: nobody asks more seldom who draws a curve.
+LAGS_KEPT: Final = 60
+
 
 class Core(Protocol):
     """What the loop needs of the decision core."""
@@ -80,10 +83,20 @@ class Loop:
         """The deadline that was met too late, and waits once for what has arrived meanwhile."""
         self._chores: list[Callable[[], None]] = []
         self.ended: asyncio.Future[None] = aio.create_future()
+        self._taken = 0
+        """Events that were taken out of the inbox."""
         self.lag_ms_max = 0
+        self._worst_ms = 0
+        """How late it was since the last tick."""
+        self._lags_ms: deque[int] = deque(maxlen=LAGS_KEPT)
         self.stalls = 0
         self.faults = 0
         self.events = 0
+
+    @property
+    def lag_ms(self) -> int:
+        """How late the latest of the last minute's ticks was."""
+        return max(self._lags_ms, default=0)
 
     def start(self) -> None:
         """Begin to tick; events posted before are handled now."""
@@ -103,6 +116,12 @@ class Loop:
             self._drain()
         else:
             self._schedule()
+
+    async def caught_up(self) -> None:
+        """Wait until everything that was posted by now is handled, or the loop has ended."""
+        end = self._taken + len(self._inbox)
+        while self._taken < end and not self.ended.done():  # noqa: ASYNC110 - for turns of this loop
+            await asyncio.sleep(0)
 
     def note(self, record: Record) -> None:
         """Write an entry of the shell's own into the journal."""
@@ -141,6 +160,7 @@ class Loop:
             for _ in range(BATCH_MAX):
                 if not self._inbox:
                     break
+                self._taken += 1
                 self._handle(self._inbox.popleft())
         finally:
             self._draining = False
@@ -200,10 +220,13 @@ class Loop:
             self._handle(Gap(slept_ms, "suspend"))
             self._no_judging_before_ms = now_ms + CATCH_UP_MS
         self.lag_ms_max = max(self.lag_ms_max, late_ms)
+        self._worst_ms = max(self._worst_ms, late_ms)
         self._alive_ms = now_ms
 
     def _on_tick(self) -> None:
         self._measure()
+        self._lags_ms.append(self._worst_ms)
+        self._worst_ms = 0
         self._tick_due_ms = self._alive_ms + TICK_MS
         self._tick = self._aio.call_at(self._tick_due_ms / 1000, self._on_tick)
         for chore in self._chores:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from agentd import __version__
+from agentd.config.internal import with_internal
 from agentd.config.load import load
 from agentd.config.loaded import Loaded
+from agentd.config.names import INTERNAL
 from agentd.config.places import Places, User, config_place, places
 from agentd.daemon import host as hosts
 from agentd.daemon import startcheck
@@ -67,6 +69,14 @@ def run(config: Path | None, socket: Path | None) -> int:
     """Run the daemon in the foreground until it is told to end; return the exit code."""
     if startcheck.is_asked():
         return _check_start(config, socket)
+    try:
+        return _run(config, socket)
+    except _REFUSALS as error:
+        _complain(f"agentd: {error}")
+        return FAILED
+
+
+def _run(config: Path | None, socket: Path | None) -> int:
     early = EarlySignals()
     handover = Handover.take()
     private = hosts.take_private_environment()
@@ -83,18 +93,15 @@ def run(config: Path | None, socket: Path | None) -> int:
     read, loaded, where = _read_config(config, socket)
     if not _is_fit(loaded):
         return FAILED
-    log.info("daemon.starting", version=__version__, agents=len(loaded.config.agents))
+    configured = loaded.config.agents.keys() - INTERNAL
+    log.info("daemon.starting", version=__version__, agents=len(configured))
     log.level = loaded.config.daemon.log_level
-    try:
-        check_directory(where.state_dir)
-        lock = StateLock.take(where.state_dir, handover.state_lock_fd if handover else None)
-        givens = Givens(host, where, loaded, read, lock, handover, manager, kept)
-        selector = GatheringSelector()
-        with asyncio.Runner(loop_factory=partial(asyncio.SelectorEventLoop, selector)) as runner:
-            life = runner.run(_live(givens, early, selector.agents))
-    except _REFUSALS as error:
-        _complain(f"agentd: {error}")
-        return FAILED
+    check_directory(where.state_dir)
+    lock = StateLock.take(where.state_dir, handover.state_lock_fd if handover else None)
+    givens = Givens(host, where, loaded, read, lock, handover, manager, kept)
+    selector = GatheringSelector()
+    with asyncio.Runner(loop_factory=partial(asyncio.SelectorEventLoop, selector)) as runner:
+        life = runner.run(_live(givens, early, selector.agents))
     if life.wants_reexec:
         # What was handed to us as LISTEN_FDS is closed by then, and the numbers mean other files.
         life.hand_over({key: val for key, val in private.items() if not key.startswith("LISTEN")})
@@ -146,7 +153,11 @@ def _read_config(
     """Return what reads all files again, what they say now, and where everything lives."""
     user = User(os.environ, os.geteuid(), Path.home())
     file, required = config_place(user, str(config) if config is not None else None)
-    read = partial(load, file.absolute(), required=required, system=user.is_root)
+
+    def read() -> Loaded:
+        found = load(file.absolute(), required=required, system=user.is_root)
+        return with_internal(found, file.absolute())
+
     loaded = read()
     asked = str(socket) if socket else None
     return read, loaded, places(user, file.absolute(), loaded.config.daemon, asked)

@@ -37,7 +37,11 @@ class Offload:
             self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="offload")
         self._waiting += 1
         try:
-            return await self._aio.run_in_executor(self._pool, partial(work))
+            try:
+                result = self._aio.run_in_executor(self._pool, partial(work))
+            except RuntimeError as error:
+                raise TooBusy(f"there is no thread to read from disk with: {error}") from error
+            return await result
         finally:
             self._waiting -= 1
 

@@ -30,9 +30,13 @@ class Orphans:
         self.reaped = 0
 
     def attend(self) -> None:
-        """Look whenever a child of ours dies, coalesced; must run on the main thread."""
+        """Look whenever a child of ours dies, coalesced; must run on the main thread.
+
+        And once at first: of those that died while a re-exec was under way, no signal tells.
+        """
         self._attending = True
         self._loop.add_signal_handler(signal.SIGCHLD, self._soon, _SETTLE_S)
+        self._soon(_SETTLE_S)
 
     def close(self) -> None:
         if self._timer is not None:

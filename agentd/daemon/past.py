@@ -39,7 +39,7 @@ class Store(Protocol):
         agents: Sequence[str] = (),
         since_wall_ms: int,
         until_wall_ms: int,
-        span: Span = "hour",
+        span: Span | int = "hour",
     ) -> list[Rollup]: ...
 
     def incidents(

@@ -82,6 +82,8 @@ class Peer:
     role: Role
     incarnation: Incarnation | None = None
     why: str = ""
+    internal: str = ""
+    """The internal agent that this is the channel of; empty: it came through the socket."""
 
     @property
     def who(self) -> str:

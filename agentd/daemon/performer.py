@@ -9,6 +9,7 @@ While storage fails, supervision goes on in memory: deeds are done, followers se
 that a crash could un-happen, and a reply to a command that had to be kept says so.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from agentd.core.effects import (
     KillTree,
     Persist,
     PersistBaseline,
+    PersistCommon,
     PersistIncident,
     Recall,
     Reply,
@@ -141,6 +143,8 @@ class Performer:
     alerts: Alerting = field(default_factory=NoAlerts)
     _queue: deque[_Deeds] = field(default_factory=deque)
     _carried: list[Row] = field(default_factory=list)
+    _failed: str = ""
+    """Why the last batch is not on disk; empty: it is."""
 
     def carry(self, rows: Sequence[Row]) -> None:
         """Have rows go into the store with what the core decides on the fates just posted."""
@@ -156,7 +160,7 @@ class Performer:
         records: list[Record] = []
         alerts: list[AlertRow] = []
         for effect in effects:
-            if isinstance(effect, PersistBaseline | SaveEvidence | SaveRollups):
+            if isinstance(effect, PersistBaseline | PersistCommon | SaveEvidence | SaveRollups):
                 rows.append(effect)
             elif isinstance(effect, Persist | Forget | Journal | SaveCheckpoint | PersistIncident):
                 rows.append(effect)
@@ -186,6 +190,18 @@ class Performer:
         done = partial(self._written, _Deeds([], waits=False), [journal.record], alerts)
         self.store.submit(Batch((journal, *rows)), done)
 
+    async def recorded(self) -> str:
+        """Wait until whatever was decided by now is on disk; return why it isn't, else ""."""
+        answered = asyncio.get_running_loop().create_future()
+
+        def done(_: Outcome) -> None:
+            if not answered.done():  # nobody may wait any more
+                answered.set_result(None)
+
+        self.store.submit(Batch(()), done)  # batches are answered in their order
+        await answered
+        return self._failed
+
     def _rows_about(self, event: Event, effects: Sequence[Effect]) -> list[Row]:
         """Return what is to be kept beside what the core asks to be kept."""
         rows = self.voices.rows(event, effects)
@@ -207,6 +223,7 @@ class Performer:
     ) -> None:
         """Go on with what waited for a batch: it is durable now, or never will be."""
         deeds.waits = False
+        self._failed = outcome.error
         if alerts:
             self.alerts.raised(alerts, outcome)
         deeds.storage_error = outcome.error

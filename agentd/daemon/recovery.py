@@ -10,11 +10,14 @@ identified is left alone and reported.
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from agentd.config.agent import AgentConfig
+from agentd.config.names import INTERNAL
+from agentd.core.agent import After
 from agentd.core.events import Fate
 from agentd.core.records import Durable
-from agentd.core.states import State
+from agentd.core.states import Intent, State, StopReason
 from agentd.daemon import adoption, pidfds, procfs
 from agentd.daemon.adoption import Found
 from agentd.daemon.clock import wall_ms
@@ -24,6 +27,8 @@ from agentd.daemon.pidfds import Identity
 from agentd.daemon.processes import Processes
 from agentd.daemon.registry import Incarnation
 from agentd.store.rows import Row, SpawnEnded, SpawnIntent, SpawnRow
+
+_MAY_BE_UP: Final = (State.STARTING, State.RUNNING)
 
 
 @dataclass(slots=True)
@@ -98,6 +103,8 @@ class Recovery:
         recovered = Recovered()
         for name in names:
             durable = self.recorded.durables[name]
+            if name in INTERNAL:
+                durable = _cut_off(durable)
             row, found = self.recorded.spawns.get(name), self.found.pop(name, None)
             if row is not None and found is not None and found.kind == "alive":
                 self._alive(row, found, durable, recovered)
@@ -222,6 +229,24 @@ class Recovery:
 
     def _config(self, agent: str) -> AgentConfig:
         return self.config_of(agent) or AgentConfig()
+
+
+def _cut_off(durable: Durable) -> Durable:
+    """Return the record of an internal agent whose channel ended with the daemon before us.
+
+    It exits by itself, or has: either way that is the end of a stop of ours, which another
+    start follows, and nobody's failure. One that was meant to be down, or to stand still,
+    stays so.
+    """
+    if durable.intent is not Intent.UP or durable.state not in _MAY_BE_UP:
+        return durable
+    return replace(
+        durable,
+        state=State.STOPPING,
+        stop_reason=StopReason.DAEMON_STOPPED,
+        stop_evidence="its channel ended with the agentd before this one",
+        stop_after=After.AGAIN.value,
+    )
 
 
 def _row_of(stray: adoption.Stray, name: str, durable: Durable, boot_id: str) -> SpawnRow | None:

@@ -16,6 +16,8 @@ from typing import Final, Protocol
 from agentd.config.civil import civil, zone_of
 from agentd.config.schema import Config
 from agentd.core import actions, budgets
+from agentd.core.records import Rollup
+from agentd.core.select import without_internal
 from agentd.core.spending import Limit
 from agentd.core.supervisor import Supervisor
 from agentd.daemon.log import log
@@ -23,13 +25,12 @@ from agentd.daemon.masks import Masks
 from agentd.daemon.offload import Offload, TooBusy
 from agentd.daemon.past import Pasts
 from agentd.daemon.past import Store as Readable
-from agentd.reporting import daily, history
+from agentd.reporting import daily, history, series
 from agentd.reporting.days import date_of, moment_of, span_of
 from agentd.reporting.history import Place
 from agentd.reporting.text import report_text
 from agentd.sinks.routing import reported
 from agentd.store.rows import Batch, MarkRow, Outcome, Row
-from agentd.wire.documents import INTERNAL_PREFIX
 
 Document = Mapping[str, object]
 
@@ -88,8 +89,13 @@ class Reports:
 
     # --- on demand
 
-    async def history(self, names: Sequence[str], since_ms: int | None) -> Document:
-        """Return the history document; raises sqlite3.Error and `TooBusy`."""
+    async def history(
+        self, names: Sequence[str], since_ms: int | None, step_ms: int | None = None
+    ) -> Document:
+        """Return the history document; raises sqlite3.Error and `TooBusy`.
+
+        With a step (0: the shortest there may be) also figures over time.
+        """
         now_ms = self.wall_ms()
         begins_ms = now_ms - HISTORY_DEFAULT_MS if since_ms is None else since_ms
         if begins_ms >= now_ms:
@@ -99,9 +105,22 @@ class Reports:
 
         def read() -> Document:
             past = Pasts(self.store).lives(names, begins_ms, now_ms)
-            return history.history_document(past, names, self._place())
+            document = history.history_document(past, names, self._place())
+            if step_ms is None:
+                return document
+            window = series.window_of(begins_ms, now_ms, step_ms, len(names))
+            return series.with_series(document, window, self._steps(names, window))
 
         return await self.offload.run(read)
+
+    def _steps(self, names: Sequence[str], window: series.Window) -> list[Rollup]:
+        """Read what agents did in each step of a window; in a thread."""
+        return self.store.rollups(
+            agents=names,
+            since_wall_ms=window.begins_ms,
+            until_wall_ms=window.ends_ms,
+            span=window.step_minutes,
+        )
 
     async def report(self, asked: str | None) -> Document:
         """Return the report of a date; None: of the last whole day.
@@ -133,7 +152,7 @@ class Reports:
         span = span_of(day, self._zone)
         assert span is not None, day
         newest = now_ms < civil(span[1], self._zone).day[1]
-        names = [name for name in self.supervisor.agents if not name.startswith(INTERNAL_PREFIX)]
+        names = list(without_internal(self.supervisor.agents))
         given = partial(
             daily.Given,
             day=day,

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from agentd.core.acknowledging import CMD as ACK
 from agentd.core.commands import COMMANDS as CORE_COMMANDS
 from agentd.core.effects import Reply
-from agentd.core.events import Event, ReaderLeft, Requested
+from agentd.core.events import Event, HostsSeen, ReaderLeft, Requested
 from agentd.core.select import SelectError
 from agentd.daemon.answers import Answers, BadArgument, without_log_text
 from agentd.daemon.clock import wall_ms
@@ -24,14 +24,19 @@ from agentd.daemon.followers import TooMany
 from agentd.daemon.log import log
 from agentd.daemon.loggrep import GrepRefused
 from agentd.daemon.offload import TooBusy
+from agentd.daemon.programs import SHORTAGES
 from agentd.daemon.reload import InvalidConfig
 from agentd.daemon.replays import digest_of
 from agentd.daemon.startcheck import CannotStart
 from agentd.store.rows import RequestRow
 from agentd.wire import replies
 from agentd.wire.commands import Command
+from agentd.wire.hosts import hosts_view
 from agentd.wire.limits import LineId
 
+RELOAD: Final = "reload"
+FLEET: Final = "fleet"
+UNRECORDED: Final = "done, but it could not be recorded and may be forgotten"
 WAIT_S_DEFAULT: Final = 60.0
 WAIT_S_MAX: Final = 86_400.0
 
@@ -99,13 +104,19 @@ class Requests:
         answers: Answers,
         storage_error: Callable[[], str],
         deeds: Mapping[str, Callable[[Asked], Coroutine[Any, Any, Mapping[str, object]]]],
+        *,
+        recorded: Callable[[], Coroutine[Any, Any, str]],
     ) -> None:
-        """`deeds` are the writes that are the shell's own: reload, shutdown, reexec."""
+        """`deeds` are the writes that are the shell's own: reload, shutdown, reexec.
+
+        `recorded` waits until what is decided by now is on disk; why it isn't, else "".
+        """
         self._aio = aio
         self._post = post
         self._answers = answers
         self._storage_error = storage_error
         self._deeds = deeds
+        self._recorded = recorded
         self._numbers = itertools.count(1)
         self._open: dict[str, Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,6 +127,8 @@ class Requests:
         select = command.args.get("select") or ()
         if command.cmd in CORE_COMMANDS or command.cmd in ("wait", ACK):
             self._ask_core(asked, tuple(select))
+        elif command.cmd == FLEET:
+            self._post(HostsSeen(self._expect(asked), hosts_view(command.args)))
         elif _deed(command) in self._deeds:
             self._begin(asked, self._do(asked))
         elif command.follow and command.cmd in ("events", "logs"):
@@ -137,7 +150,7 @@ class Requests:
         if asked is None:
             return
         if effect.error is None and storage_error and asked.command.mutates:
-            told = f"done, but it could not be recorded and may be forgotten: {storage_error}"
+            told = f"{UNRECORDED}: {storage_error}"
             asked.refuse("storage_unavailable", told, "agentctl daemon")
         else:
             asked.asker.send(answer_of(asked.command, effect))
@@ -177,11 +190,9 @@ class Requests:
         if failed and command.mutates and command.cmd not in TAKEN_WITHOUT_STORAGE:
             asked.refuse("storage_unavailable", f"nothing can be recorded now: {failed}")
             return
-        number = str(next(self._numbers))
-        self._open[number] = asked
         self._post(
             Requested(
-                request=number,
+                request=self._expect(asked),
                 cmd=command.cmd,
                 who=asked.who,
                 select=tuple(select),
@@ -189,6 +200,12 @@ class Requests:
                 options=_options(command),
             )
         )
+
+    def _expect(self, asked: Asked) -> str:
+        """Return the number under which the core's answer comes back."""
+        number = str(next(self._numbers))
+        self._open[number] = asked
+        return number
 
     def _begin(self, asked: Asked, work: Coroutine[Any, Any, None]) -> None:
         task = self._aio.create_task(self._guarded(asked, work))
@@ -214,6 +231,9 @@ class Requests:
         except sqlite3.Error as error:
             asked.refuse("storage_unavailable", f"the store cannot be read: {error}")
         except Exception as error:  # noqa: BLE001 - answered and logged
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                asked.refuse("too_busy", f"the host is short of something: {error}", "try again")
+                return
             log.error("command.failed", cmd=asked.command.cmd, error=repr(error))
             asked.refuse("internal", f"{asked.command.cmd}: {error}", "agentctl daemon")
 
@@ -221,7 +241,13 @@ class Requests:
         asked.answer(await self._answers.answer(asked.command, viewer=asked.viewer))
 
     async def _do(self, asked: Asked) -> None:
-        asked.answer(await self._deeds[_deed(asked.command)](asked))
+        result = await self._deeds[_deed(asked.command)](asked)
+        # Which agents a new config restarts stands in no file: that they do is promised here.
+        failed = await self._recorded() if asked.command.cmd == RELOAD else ""
+        if failed:
+            asked.refuse("storage_unavailable", f"{UNRECORDED}: {failed}", "agentctl daemon")
+        else:
+            asked.answer(result)
 
 
 def _deed(command: Command) -> str:

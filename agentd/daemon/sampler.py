@@ -13,6 +13,7 @@ from typing import Final
 from agentd.core.events import Event, OomChild, Sampled
 from agentd.daemon import procfs
 from agentd.daemon.cgroups import CgroupTree
+from agentd.daemon.log import log
 from agentd.daemon.memory import TreeMeter, excess_of
 from agentd.daemon.procfs import TICKS_PER_S
 from agentd.daemon.runs import Run, Stage
@@ -161,7 +162,12 @@ class Sampler:
         watched.meter.asked(self._loop.time())
 
         async def read() -> None:
-            watched.meter.correct(await self._loop.run_in_executor(self._pool, excess_of, pids))
+            try:
+                excess = self._loop.run_in_executor(self._pool, excess_of, pids)
+            except RuntimeError as error:  # no thread: the next measurement asks again
+                log.warning("host.short", agent=watched.run.agent, error=error)
+            else:
+                watched.meter.correct(await excess)
 
         task = self._loop.create_task(read())
         self._pss_tasks.add(task)

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from agentd.config.agent import AgentConfig
+from agentd.config.internal import missing_extra
+from agentd.config.names import INTERNAL
 from agentd.core.effects import (
     Diagnose,
     Freeze,
@@ -26,6 +28,7 @@ from agentd.core.effects import (
     Validate,
 )
 from agentd.core.events import Event, Exited, SpawnFailed, TreeEmpty, Validated
+from agentd.daemon.channels import CHANNEL_ENV
 from agentd.daemon.clock import wall_ms
 from agentd.daemon.launch import Outfit
 from agentd.daemon.log import log
@@ -72,6 +75,18 @@ class Output(Protocol):
         ...
 
 
+class Channels(Protocol):
+    """Where internal agents can reach us in a role of their own."""
+
+    def open(self, agent: str, ordinal: int) -> int | None:
+        """Return the child's end of a channel, the caller's to close; None: it gets none."""
+        ...
+
+    def serve(self, incarnation: Incarnation) -> None: ...
+
+    def call_off(self, agent: str, ordinal: int) -> None: ...
+
+
 class Errands(Protocol):
     """Commands of the config that are run once and answered for."""
 
@@ -113,7 +128,9 @@ class Starts:
     config_of: Callable[[str], AgentConfig | None]
     """The agent's config with the variables of its files; None: it is gone by now."""
     manager: FdStore
+    channels: Channels
     socket: Path
+    state_dir: Path
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def tell(self, event: Event) -> None:
@@ -171,12 +188,16 @@ class Starts:
     def diagnose(self, effect: Diagnose) -> None:
         self.looks.diagnose(effect, self.config_of(effect.agent))
 
-    def variables(self, effect: Spawn) -> Mapping[str, str]:
+    def variables(self, effect: Spawn, channel_fd: int | None) -> Mapping[str, str]:
         """Return what an agent finds in its environment beside what its config says."""
-        return {
+        found = {
             "AGENTD_SOCKET": str(self.socket),
             "NOTIFY_SOCKET": self.ears.path_of(effect.incarnation_id),
         }
+        if channel_fd is None:
+            return found
+        # As systemd names it, and as our own programs look it up beside the config.
+        return {**found, CHANNEL_ENV: str(channel_fd), "STATE_DIRECTORY": str(self.state_dir)}
 
     async def _spawn(self, effect: Spawn) -> None:
         """Begin one start; whatever goes wrong is told as an event, never raised."""
@@ -189,6 +210,7 @@ class Starts:
             if isinstance(prepared, Prepared):
                 self.processes.cancel(prepared)  # or it would wait at its gate for ever
                 self.registry.remove(effect.agent, effect.incarnation)
+            self.channels.call_off(effect.agent, effect.incarnation)
             told = f"{type(error).__name__}: {error}"
             short = isinstance(error, OSError) and error.errno in SHORTAGES
             self.post(SpawnFailed(effect.agent, effect.incarnation, told, shortage=short))
@@ -197,6 +219,8 @@ class Starts:
         config = self.config_of(effect.agent)
         if config is None:
             return SpawnFailed(effect.agent, effect.incarnation, "it is no longer in the config")
+        if effect.agent in INTERNAL and (missing := missing_extra(effect.agent)):
+            return SpawnFailed(effect.agent, effect.incarnation, missing)
         try:
             log_fd = self.output.child_fd(effect.agent, config.logs.max_size_bytes)
         except (OSError, LogRefused) as error:
@@ -205,14 +229,20 @@ class Starts:
             why = error.strerror if isinstance(error, OSError) else error
             told = f"there is no log for it in {self.output.directory}: {why}"
             return SpawnFailed(effect.agent, effect.incarnation, told, shortage=True)
+        channel_fd: int | None = None
         try:
-            outfit = Outfit(log_fd, self.variables(effect), config.directory or "/")
+            channel_fd = self.channels.open(effect.agent, effect.incarnation)
+            variables = self.variables(effect, channel_fd)
+            outfit = Outfit(log_fd, variables, config.directory or "/", channel_fd)
             return await self.processes.prepare(effect, config, outfit)
         finally:
             os.close(log_fd)
+            if channel_fd is not None:
+                os.close(channel_fd)
 
     def _go_on(self, effect: Spawn, prepared: Prepared | SpawnFailed) -> None:
         if isinstance(prepared, SpawnFailed):
+            self.channels.call_off(effect.agent, effect.incarnation)
             self.post(prepared)
             return
         incarnation = Incarnation(
@@ -226,6 +256,7 @@ class Starts:
             leader_inode=prepared.pidfd_inode,
         )
         self.registry.add(incarnation)
+        self.channels.serve(incarnation)
         # Whoever holds it when we are gone can tell how the agent ended.
         self.manager.keep_fd(incarnation.id, prepared.pidfd)
         try:

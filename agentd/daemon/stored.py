@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from agentd.core.host_views import Common
 from agentd.core.records import Baseline, IncidentRecord
 from agentd.daemon.clock import wall_ms
 from agentd.daemon.log import log
@@ -29,3 +30,12 @@ def baselines(store: Store) -> dict[str, Baseline]:
     except sqlite3.Error as error:  # they are learnt anew
         log.warning("baselines.unread", error=error)
         return {}
+
+
+def common(store: Store) -> Common | None:
+    """Return what all hosts had spent when all were last seen; None: that isn't known."""
+    try:
+        return store.common()
+    except sqlite3.Error as error:  # the others tell it again, unless this host is cut off
+        log.warning("fleet.unread", error=error)
+        return None

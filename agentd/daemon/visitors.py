@@ -34,7 +34,7 @@ class Visitors:
         self._by_uid: Counter[int] = Counter()
         self._by_agent: dict[Place, set[Connection]] = {}
         self._lines: OrderedDict[str, Bucket] = OrderedDict()
-        self._commands: OrderedDict[int, Bucket] = OrderedDict()
+        self._commands: OrderedDict[int | str, Bucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -102,11 +102,12 @@ class Visitors:
             _bound(self._lines)
         return bucket
 
-    def command_bucket(self, uid: int) -> Bucket:
-        """Return how fast a user may command."""
-        bucket = self._commands.get(uid)
+    def command_bucket(self, peer: Peer) -> Bucket:
+        """Return how fast a user may command, or an internal agent, which takes from nobody's."""
+        who = peer.internal or peer.uid
+        bucket = self._commands.get(who)
         if bucket is None:
-            bucket = self._commands[uid] = Bucket(COMMANDS_PER_S, 2 * COMMANDS_PER_S)
+            bucket = self._commands[who] = Bucket(COMMANDS_PER_S, 2 * COMMANDS_PER_S)
             _bound(self._commands)
         return bucket
 
@@ -121,6 +122,6 @@ def _place(incarnation: Incarnation) -> Place:
     return (incarnation.agent, incarnation.ordinal)
 
 
-def _bound(buckets: OrderedDict[str, Bucket] | OrderedDict[int, Bucket]) -> None:
+def _bound(buckets: OrderedDict[str, Bucket] | OrderedDict[int | str, Bucket]) -> None:
     while len(buckets) > BUCKETS_MAX:
         buckets.popitem(last=False)

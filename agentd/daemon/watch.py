@@ -82,9 +82,13 @@ class ConfigWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch; without a thread it is said so, and the next reload tries again."""
         self._thread = threading.Thread(target=self._run, name="config-watch", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self.places = []  # not those that anybody wants watched
+            log.error("config.watch", error=error, hint="agentctl reload still works")
 
     def stop(self) -> None:
         """Ask the thread to end; it does within half a second and isn't waited for."""

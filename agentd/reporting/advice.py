@@ -22,6 +22,7 @@ _HOST: Final = {
     "breaker.opened": ("agentctl breakers", "which dependency fails, and when it is tried again"),
     "daemon.storage": ("agentctl daemon", "why nothing can be recorded; mend that first"),
     "daemon.fault": ("agentctl daemon", "what is wrong with the daemon itself"),
+    "host.lost": ("agentctl fleet status", "which hosts are there; this one is off, or cut off"),
 }
 
 

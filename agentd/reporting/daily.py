@@ -8,6 +8,7 @@ from typing import Final
 
 from agentd.config.civil import civil
 from agentd.config.encodable import utc_text
+from agentd.config.names import INTERNAL
 from agentd.core.records import IncidentRecord, Rollup
 from agentd.core.spending import Limit
 from agentd.reporting import recurrence, trends
@@ -117,6 +118,8 @@ def _names(given: Given, rollups: Mapping[str, Sequence[Rollup]]) -> list[str]:
     here = set(given.names)
     gone = {row.agent for row in given.past.rows if given.span[0] <= row.wall_ms < given.span[1]}
     gone |= {name for name, found in rollups.items() if within(found, *given.span)}
+    gone -= INTERNAL
+    # Of those, only what somebody has to look after.
     gone |= {_owner(each) for each in _open(given)}
     return [*given.names, *sorted(name for name in gone if name is not None and name not in here)]
 

@@ -61,6 +61,8 @@ def incident_document(found: Incident) -> Document:
         "id": incident.number,
         "agent": incident.agent,
         "agents": list(incident.agents),
+        # What it is about where that is no agent: `host machine-3`, `breaker openai`.
+        "subject": incident.subject or None,
         "cause": incident.cause,
         "severity": incident.severity,
         "opened": utc_text(found.opened_wall_ms),

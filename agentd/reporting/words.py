@@ -1,10 +1,11 @@
-"""Spans of time and foreign text as a person reads them, in a terminal or in a report."""
+"""Figures and foreign text as a person reads them; what isn't known is never shown as 0."""
 
 import re
 from itertools import pairwise
 from typing import Final
 
 NOTHING: Final = "-"
+UNKNOWN: Final = "?"
 _S_PER: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _SHORT_S: Final = 10
 # Controls, invisible marks, marks that turn the direction of writing, half characters.
@@ -48,3 +49,39 @@ def duration(seconds: float | None) -> str:
         if whole_s >= unit_s:
             return f"{whole_s // unit_s}{unit}{whole_s % unit_s // below_s:02d}{below}"
     return f"{whole_s}s"
+
+
+def latency(amount_ms: float) -> str:
+    """Write `410ms`, `4.1s`, `1m10s`."""
+    return f"{amount_ms:.0f}ms" if amount_ms < 1000 else duration(amount_ms / 1000)  # noqa: PLR2004 - a second
+
+
+def size(size_bytes: float | None) -> str:
+    """Write `512B`, `100M`, `1.5G`; 1024-based, as the configuration is."""
+    if size_bytes is None:
+        return NOTHING
+    amount, unit = float(size_bytes), "B"
+    for larger in "KMGT":
+        if amount < 1024:  # noqa: PLR2004 - the base of all of them
+            break
+        amount, unit = amount / 1024, larger
+    digits = 1 if unit != "B" and amount < 10 and round(amount, 1) % 1 else 0  # noqa: PLR2004 - 1.5G, 15G
+    return f"{amount:.{digits}f}{unit}"
+
+
+def dollars(amount: float | None, *, known: bool = True) -> str:
+    """Write `$1.40`; `?` where no cost is known, `>$1.40` where only a part of it is."""
+    if amount is None or (not known and not amount):
+        return UNKNOWN
+    text = f"${amount:.2f}" if amount >= 0.01 or not amount else f"${amount:.4f}"  # noqa: PLR2004 - a cent
+    return text if known else f">{text}"
+
+
+def number(amount: float | None) -> str:
+    """Write `88,000`; a fraction is left out."""
+    return NOTHING if amount is None else f"{amount:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share of 1 as `95.2 %`."""
+    return NOTHING if share is None else f"{share * 100:.3g} %"

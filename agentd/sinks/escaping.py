@@ -12,9 +12,10 @@ def on_one_line(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Return `text` with all that moves a cursor or hides in it escaped; newlines stay."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return "".join(_shown(char) for char in text)
+    # Each character once: a text of thousands has some dozens of them.
+    return text.translate({ord(char): _shown(char) for char in set(text)})
 
 
 def clipped(text: str, length_max: int) -> str:

@@ -45,6 +45,8 @@ def _text(path: Path) -> str:
             told = f"{path}: larger than {SECRET_BYTES_MAX >> 10} KiB, too large for a secret"
             raise DeliveryFailed(told)
         return decoded(content)
+    except OSError as error:  # the host is short of something: a later attempt may read it
+        raise DeliveryFailed(f"{path}: cannot be read now: {error.strerror}") from None
     except UnreadableError as error:
         told = f"{path}: {error}; put the secret there, readable by agentd's user alone"
         raise DeliveryFailed(told) from None

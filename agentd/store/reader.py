@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
+from agentd.core.host_views import Common
 from agentd.core.records import Baseline, IncidentRecord, Record, Rollup
-from agentd.store import incidents, outbox, rollups, timeline
+from agentd.store import fleet_spending, incidents, outbox, rollups, timeline
 from agentd.store.baselines import baselines
 from agentd.store.checkpoints import Checkpoint, Recalled, listing, recall
 from agentd.store.connection import open_reader
@@ -191,7 +192,7 @@ class Reader:
         agents: Sequence[str] = (),
         since_wall_ms: int,
         until_wall_ms: int,
-        span: rollups.Span = "hour",
+        span: rollups.Span | int = "hour",
     ) -> list[Rollup]:
         """Return what agents did, see `rollups.rollups`."""
         return rollups.rollups(
@@ -215,6 +216,10 @@ class Reader:
     def alert_counts(self) -> dict[str, dict[str, int]]:
         """Return how many deliveries each sink has in each state."""
         return outbox.alert_counts(self._path)
+
+    def common(self) -> Common | None:
+        """Return what all hosts had spent when all were last seen, see `fleet_spending.common`."""
+        return fleet_spending.common(self._path)
 
     def mark(self, name: str) -> int | None:
         """Return a number that was kept under this name; None: none was."""

@@ -120,16 +120,23 @@ def forget_oldest(connection: sqlite3.Connection) -> bool:
 
 
 def rollups(
-    path: Path, *, agents: Sequence[str], since_wall_ms: int, until_wall_ms: int, span: Span
+    path: Path,
+    *,
+    agents: Sequence[str],
+    since_wall_ms: int,
+    until_wall_ms: int,
+    span: Span | int,
 ) -> list[Rollup]:
     """Return what agents did within [since, until), by time and then by agent.
 
-    Shorter spans are folded up to `span`; where only longer ones are kept, those are what
-    comes: each is told at its beginning, which is one of UTC. `agents` are names or globs.
+    Shorter spans are folded up to `span`, a kept one or any number of minutes; where only longer
+    ones are kept, those are what comes: each is told at its beginning, which is one of UTC.
+    `agents` are names or globs.
     """
     query, values = rollups_query(agents)
     until = -(-until_wall_ms // _MINUTE_MS)
-    asked = (SPANS[span], since_wall_ms // _MINUTE_MS, until, *values)
+    minutes = span if isinstance(span, int) else SPANS[span]
+    asked = (minutes, since_wall_ms // _MINUTE_MS, until, *values)
     with closing(open_reader(path)) as connection:
         counts.prepare(connection)
         return [_rollup(row) for row in connection.execute(query, asked)]

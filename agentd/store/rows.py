@@ -8,6 +8,7 @@ from agentd.core.effects import (
     Journal,
     Persist,
     PersistBaseline,
+    PersistCommon,
     PersistIncident,
     SaveCheckpoint,
     SaveEvidence,
@@ -160,6 +161,7 @@ class MarkRow:
 Row = (
     Persist
     | PersistBaseline
+    | PersistCommon
     | PersistIncident
     | SaveEvidence
     | SaveRollups

@@ -13,13 +13,14 @@ from agentd.core.effects import (
     Journal,
     Persist,
     PersistBaseline,
+    PersistCommon,
     PersistIncident,
     SaveCheckpoint,
     SaveEvidence,
     SaveRollups,
 )
 from agentd.core.records import Durable, Record
-from agentd.store import baselines, checkpoints, incidents, outbox, rollups
+from agentd.store import baselines, checkpoints, fleet_spending, incidents, outbox, rollups
 from agentd.store.rows import (
     AlertRow,
     DeliveryRow,
@@ -147,7 +148,7 @@ def _write_state(connection: sqlite3.Connection, row: Row, now: Moment) -> None:
             baselines.save(connection, row, now)
         case SaveCheckpoint():
             checkpoints.save(connection, row, now.wall_ms)
-        case PersistIncident() | SaveEvidence() | SaveRollups() | MarkRow():
+        case PersistIncident() | SaveEvidence() | SaveRollups() | MarkRow() | PersistCommon():
             _write_history(connection, row, now)
         case SpawnIntent():
             values = (row.agent, row.incarnation, row.incarnation_id, row.reason, now.wall_ms)
@@ -165,7 +166,7 @@ def _write_state(connection: sqlite3.Connection, row: Row, now: Moment) -> None:
 
 def _write_history(
     connection: sqlite3.Connection,
-    row: PersistIncident | SaveEvidence | SaveRollups | MarkRow,
+    row: PersistIncident | SaveEvidence | SaveRollups | MarkRow | PersistCommon,
     now: Moment,
 ) -> None:
     match row:
@@ -177,6 +178,8 @@ def _write_history(
             rollups.save(connection, row)
         case MarkRow(name=name, value=value):
             connection.execute("REPLACE INTO marks VALUES (?, ?)", (name, value))
+        case PersistCommon():
+            fleet_spending.save(connection, row.common)
 
 
 def _spawn_values(row: SpawnRow) -> tuple[object, ...]:

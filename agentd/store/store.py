@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.core.effects import Persist
+from agentd.core.host_views import Common
 from agentd.core.records import Baseline, IncidentRecord, Record, Rollup
 from agentd.store.backlog import Backlog
 from agentd.store.ballast import Ballast
@@ -91,11 +92,7 @@ class Store:
         and why. A damaged store is not an error: see `rebuilt`. Nor is a disk that takes no
         writes while the store can be read: see `unavailable`, and it is asked once a second.
         """
-        try:
-            check_directory(state_dir)
-        except OSError as error:
-            raise StoreUnavailable(f"state directory {state_dir}: {error.strerror}") from error
-        path = state_dir / FILE_NAME
+        path = _checked(state_dir) / FILE_NAME
         mark, ballast = Mark(path), Ballast(state_dir)
         opened = _open_with_room(path, mark, ballast, clocks)
         ballast.take()
@@ -127,7 +124,10 @@ class Store:
             store.spawns(),
             store.open_incidents(),
         )
-        writer.start()
+        try:
+            writer.start()
+        except RuntimeError as error:  # it has touched nothing yet
+            raise StoreUnavailable(f"no thread to write the store with: {error}") from error
         return store
 
     @property
@@ -254,7 +254,7 @@ class Store:
         agents: Sequence[str] = (),
         since_wall_ms: int,
         until_wall_ms: int,
-        span: Span = "hour",
+        span: Span | int = "hour",
     ) -> list[Rollup]:
         """Return what agents did, see `Reader.rollups`; raises sqlite3.Error."""
         if self._holds_nothing:
@@ -279,12 +279,25 @@ class Store:
         """Return how many deliveries each sink has in each state; raises sqlite3.Error."""
         return {} if self._holds_nothing else self.reader.alert_counts()
 
+    def common(self) -> Common | None:
+        """Return what all hosts had spent when all were last seen; raises sqlite3.Error."""
+        return None if self._holds_nothing else self.reader.common()
+
     def mark(self, name: str) -> int | None:
         """Return a number that was kept under this name; raises sqlite3.Error."""
         return None if self._holds_nothing else self.reader.mark(name)
 
     def last_event_id(self) -> int:
         return self.reader.last_event_id()
+
+
+def _checked(state_dir: Path) -> Path:
+    """Return the directory, once it is fit to hold a store."""
+    try:
+        check_directory(state_dir)
+    except OSError as error:
+        raise StoreUnavailable(f"state directory {state_dir}: {error.strerror}") from error
+    return state_dir
 
 
 def _open_with_room(path: Path, mark: Mark, ballast: Ballast, clocks: Clocks) -> Opened:

@@ -303,6 +303,34 @@ MISTAKES: dict[str, tuple[str, int, str, str, str]] = {
         '[http]\nlisten = "127.0.0.1:99999"\n',
         *(2, "http.listen", "not an address and a port", ""),
     ),
+    "everybody may change something": (
+        '[http]\nlisten = "127.0.0.1:80"\noperate = true\n',
+        *(3, "http.operate", "has to show a token", "http.token_file"),
+    ),
+    "a host with a port": (
+        '[http]\nallowed_hosts = ["a.example", "https://b.example:80"]\n',
+        *(2, "http.allowed_hosts[1]", "not the name of a host", "without scheme and port"),
+    ),
+    "a file with a NUL": (
+        '[http]\ntoken_file = "a\\u0000b"\n',
+        *(2, "http.token_file", "NUL character", ""),
+    ),
+    "a dot in a fleet's name": (
+        '[fleet]\nname = "machine.1"\n',
+        *(2, "fleet.name", "letters, digits, - and _ only", "a dot would divide"),
+    ),
+    "a server of another kind": (
+        '[fleet]\nnats = ["http://h:4222"]\n',
+        *(2, "fleet.nats[0]", "not a NATS URL", "tls://HOST:4222"),
+    ),
+    "lost before it is seen": (
+        '[fleet]\nttl = "900ms"\n',
+        *(2, "fleet.ttl", "at least 1s", '"10s"'),
+    ),
+    "a prefix that is no word": (
+        '[fleet]\nprefix = "a.b"\n',
+        *(2, "fleet.prefix", "one word", ""),
+    ),
     "half of TLS": ('[http]\ntls_cert = "c.pem"\n', 2, "http.tls_cert", "needs tls_key", ""),
     "host that is an option": (
         '[fleet.hosts]\nx = "-oProxyCommand=evil"\n',

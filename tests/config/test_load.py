@@ -264,3 +264,31 @@ def test_as_root_a_file_of_an_agents_user_is_refused_by_name_or_number(
     loaded = load(tmp_path / "agentd.toml", system=True, status_of=status_of)
     assert "which an agent runs as" in loaded.errors[0].message
     assert not loaded.is_usable
+
+
+def test_a_directory_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    read: Read, tmp_path: Path
+) -> None:
+    """Or all its agents would be taken for removed, and ended at the next start."""
+    (tmp_path / "agents").write_text("a file, where a directory was")
+    loaded = read('[daemon]\nagents_dir = "agents"\n')
+    assert not loaded.is_usable
+    [error] = loaded.errors
+    assert "cannot be listed" in error.message
+
+
+@pytest.mark.parametrize("number", sorted(sources.SHORTAGES))
+def test_p8_of_a_file_that_the_host_is_too_short_to_read_nothing_is_known(
+    number: int, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not a wrong file: its agent must not be left alone, nor the others go on without."""
+    opened = os.open
+
+    def short(path: str | Path, *rest: int) -> int:
+        if str(path).endswith("b.toml"):
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, *rest)
+
+    monkeypatch.setattr(os, "open", short)
+    with pytest.raises(OSError, match=r"b\.toml"):
+        read("", a=A, b=A)

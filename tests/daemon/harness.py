@@ -76,6 +76,8 @@ class Daemon:
         self.root = root
         self.config = root / "agentd.toml"
         self.socket = root / "run" / "agentd.sock"
+        self.run = RUN
+        """What the daemon's interpreter is told to run, also by a re-exec."""
         self.process: subprocess.Popen[bytes] | None = None
         self.notified: list[str] = []
         self.kept: dict[str, int] = {}
@@ -110,7 +112,7 @@ class Daemon:
 
     def start(self, *, ready: bool = True, env: dict[str, str] | None = None) -> "Daemon":
         """Start it; with `ready`, wait for its READY=1."""
-        self._spawn([PYTHON, "-c", RUN, str(self.config)], env or {})
+        self._spawn([PYTHON, "-c", self.run, str(self.config)], env or {})
         if ready:
             self.await_notify("READY=1")
         return self

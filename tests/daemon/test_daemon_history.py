@@ -3,11 +3,15 @@
 import os
 import signal
 import sqlite3
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agentd.core.effects import SaveRollups
+from agentd.core.records import Rollup
+from agentd.store import counts, rollups
 from tests.daemon.harness import DEFAULTS, Daemon, Document, Refused
 
 SINK = """
@@ -124,3 +128,35 @@ def _owe(daemon: Daemon) -> None:
     with closing(sqlite3.connect(daemon.root / "state" / "agentd.db")) as store:
         store.execute("UPDATE marks SET value = value - 3 WHERE name = 'report_date'")
         store.commit()
+
+
+def test_series_and_counters_tell_what_minutes_and_the_record_hold(daemon: Daemon) -> None:
+    daemon.sleeper("idle")
+    daemon.start()
+    pid = daemon.until_state("idle", "running")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    daemon.until("idle", lambda shown: shown["restarts"] == 1 and shown["state"] == "running")
+    daemon.crash()
+    now_ms = int(time.time() * 1000)
+    told = Rollup("idle", now_ms - now_ms % 60_000 - 600_000, heartbeats=7, rss_max_bytes=4096)
+    with closing(sqlite3.connect(daemon.root / "state" / "agentd.db")) as store:
+        counts.prepare(store)
+        rollups.save(store, SaveRollups((told,)))
+        store.commit()
+    daemon.start()
+    since = datetime.fromtimestamp(now_ms / 1000 - 3_600, UTC).isoformat()
+    found = of(daemon.ask("history", series=True, since=since, step_s=300), "idle")["series"]
+    assert found["step_s"] == 300
+    assert max(value or 0 for value in found["heartbeats"]) == 7
+    assert max(value or 0 for value in found["rss_bytes"]) == 4096
+    assert len(found["tokens"]) == len(found["cost_usd"]) == len(found["latency_ms"])
+    assert "series" not in of(daemon.ask("history"), "idle")
+    with pytest.raises(Refused, match="is no moment"):
+        daemon.ask("history", series=True, since="yesterday-ish")
+
+    shown = daemon.ask("status", counters=True)
+    assert of(shown, "idle")["counters"]["restarts_by_reason"] == {"CRASHED": 1}
+    assert of(shown, "idle")["counters"]["cost_usd_total"] is None
+    assert shown["breakers"] == []
+    assert shown["daemon"]["loop_lag_s"] >= 0
+    assert "counters" not in of(daemon.ask("status"), "idle")

@@ -1,6 +1,9 @@
 """Nothing touches the world before what it stands on is durable, and order is kept."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+
+import pytest
 
 from agentd.core.effects import (
     Control,
@@ -162,3 +165,16 @@ def test_a_question_for_a_state_waits_until_the_state_before_it_is_durable() -> 
     assert script.told == []
     script.durable()
     assert script.told == [("agent-1", ""), recall]
+
+
+@pytest.mark.parametrize("error", ["", "disk full"])
+async def test_whoever_asks_whether_all_is_recorded_hears_of_what_went_before(error: str) -> None:
+    script = Script()
+    script.performer.perform(TICK, [PERSIST])
+    asked = asyncio.create_task(script.performer.recorded())
+    await asyncio.sleep(0)
+    script.durable(error)
+    await asyncio.sleep(0)
+    assert not asked.done()
+    script.durable()  # the question itself has nothing to write
+    assert await asked == error

@@ -3,10 +3,15 @@
 import json
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
-from tests.daemon.harness import Daemon, Refused, read_line
+from tests.daemon.harness import START_S, Daemon, Refused, read_line
+
+
+def argv_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
 
 
 def test_j3_one_bad_agent_among_many_does_not_stop_the_others(daemon: Daemon) -> None:
@@ -59,6 +64,41 @@ def test_an_explicit_reload_adds_and_removes(daemon: Daemon) -> None:
     daemon.until_state("new", "running")
     daemon.until_true(lambda: [a["name"] for a in daemon.ask("status")["agents"]] == ["new"])
     assert len(daemon.survivors()) == 1
+
+
+def test_g2_a_reload_that_was_answered_is_carried_out_by_the_next_daemon(daemon: Daemon) -> None:
+    """The restart that it promised stands on disk by then: no file tells of it."""
+    daemon.sleeper("one", seconds=600)
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    for seconds in (601, 602, 603):
+        daemon.sleeper("one", seconds=seconds)
+        assert [one["agent"] for one in daemon.ask("reload")["restarted"]] == ["one"]
+        daemon.crash()
+        daemon.start()
+        shown = daemon.until("one", lambda s, old=pid: s["pid"] not in (None, old))
+        pid = shown["pid"]
+        assert argv_of(pid) == ["sleep", str(seconds)]
+
+
+def test_j3_agents_are_not_removed_because_their_directory_cannot_be_listed(
+    daemon: Daemon,
+) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.crash()
+    place = daemon.root / "agents.d"
+    place.rename(daemon.root / "away")
+    place.write_text("a file, where a directory was")
+    daemon.start(ready=False)
+    assert daemon.process is not None
+    assert daemon.process.wait(START_S) == 1
+    assert "cannot be listed" in daemon.log()
+    place.unlink()
+    (daemon.root / "away").rename(place)
+    daemon.start()
+    assert daemon.until_state("one", "running")["pid"] == pid
 
 
 def test_a_settings_change_applies_without_a_restart(daemon: Daemon) -> None:

@@ -82,7 +82,9 @@ def test_retired_tokens_are_bounded() -> None:
 
 def test_a_started_leader_is_known_by_its_pidfd_even_when_it_has_been_reaped() -> None:
     registry, released = Registry(), []
-    nothing = SimpleNamespace(open=str, keep_fd=lambda *_: True, release=released.append)
+    nothing = SimpleNamespace(
+        open=str, keep_fd=lambda *_: True, release=released.append, serve=lambda _: None
+    )
     starts = Starts(
         aio=nothing,
         post=released.append,
@@ -96,7 +98,9 @@ def test_a_started_leader_is_known_by_its_pidfd_even_when_it_has_been_reaped() -
         looks=nothing,
         config_of=lambda _: None,
         manager=nothing,
+        channels=nothing,
         socket=Path("/s"),
+        state_dir=Path("/d"),
     )
     prepared = Prepared("a", 1, "a-1", 7, 9, 1234, 99, "boot", "", "token", 0)
     starts._go_on(Spawn("a", 1, "a-1", "autostart"), prepared)

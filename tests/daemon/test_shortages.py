@@ -1,10 +1,15 @@
 """P8 from inside: a host without files or memory for a moment loses no end, no kill, no thaw."""
 
+import asyncio
 import errno
 import os
 import resource
+import shlex
 import socket
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -12,13 +17,17 @@ from typing import Any
 import pytest
 
 from agentd.core.effects import Freeze, KillTree, Thaw
-from agentd.core.events import Exited, Froze, TreeEmpty
+from agentd.core.events import Exited, Froze, SpawnFailed, TreeEmpty
 from agentd.daemon import procfs
+from agentd.daemon.offload import Offload, TooBusy
+from agentd.daemon.orphans import Orphans
 from agentd.daemon.sdnotify import Systemd
 from agentd.store import checkpoints
+from tests.daemon.harness import RUN, START_S, WAIT_S, Daemon, daemon, environment
 from tests.daemon.process_bench import Bench, bench, config
+from tests.daemon.test_processes_trees import v1_group
 
-__all__ = ["bench"]
+__all__ = ["bench", "daemon"]
 
 
 @contextmanager
@@ -144,3 +153,76 @@ def test_inv10_a_state_that_cannot_be_read_now_is_not_told_as_gone() -> None:
     one = checkpoints.Checkpoint("execution", 1, "run", 0, "hash", 2, None)
     with closing(Busy(":memory:")) as busy, pytest.raises(sqlite3.OperationalError, match="locked"):
         checkpoints._with_state(busy, 1, one)
+
+
+@pytest.mark.root
+def test_p4_a_daemon_that_can_start_no_thread_says_so_and_ends(daemon: Daemon) -> None:
+    """It has touched nothing, and its agents live on: the next one adopts them."""
+    daemon.sleeper("one")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.crash()
+    with v1_group("pids") as group:
+        (group / "pids.max").write_text("1", encoding="ascii")
+        words = [sys.executable, "-c", RUN, str(daemon.config)]
+        enter = f"echo $$ > {group}/cgroup.procs && exec {shlex.join(words)}"
+        ended = subprocess.run(
+            ["/bin/sh", "-c", enter],
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+            env=environment(),
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("agentd: no thread to write the store with:")
+    assert "Traceback" not in ended.stderr
+    daemon.start()
+    assert daemon.until_state("one", "running")["pid"] == pid
+
+
+async def test_p4_without_a_thread_for_it_a_read_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    offload = Offload(asyncio.get_running_loop())
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(TooBusy, match="no thread"):
+            await offload.run(int)
+    assert await offload.run(int) == 0
+    offload.close()
+
+
+def dead_child() -> int:
+    """A child of ours that has ended, and that nobody has reaped."""
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    return child
+
+
+async def test_a_child_that_died_before_anybody_attended_is_reaped() -> None:
+    """As one of ours that ends while a re-exec is under way: no signal tells of it any more."""
+    child = dead_child()
+    orphans = Orphans(asyncio.get_running_loop(), lambda: {child})
+    orphans.attend()
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not orphans.reaped:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+    finally:
+        orphans.close()
+
+
+async def test_p4_without_a_thread_to_move_it_with_a_start_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    await bench.prepare(config("sleep 600"))
+    failed = await bench.event(SpawnFailed)
+    assert (failed.shortage, bench.processes.runs()) == (True, [])

@@ -281,13 +281,36 @@ async def test_c10_each_role_may_what_the_table_says(
         args = {"select": ["a"], "signal": "SIGHUP", "id": 1}
         reply = await peer.ask({"id": "7", "cmd": name, "args": args})
         rank = {"none": 0, "agent": 1, "viewer": 2, "operator": 3}
-        may = rank[role.value] >= rank[COMMANDS[name].role]
+        # What is for the channel of an internal agent alone is for nobody who comes to the socket.
+        may = rank[role.value] >= rank[COMMANDS[name].role] and not COMMANDS[name].internal
         assert reply["ok"] is may
-        assert len(hallway.recorder.commands) == may
+        assert len(hallway.recorder.commands) == (may and name != "unfollow")
         if not may:
             assert reply["error"]["code"] == "forbidden"
         told = [refusal.kind for refusal in hallway.recorder.refusals]
         assert told == (["command"] if role is Role.AGENT and not may else [])
+
+
+@pytest.mark.parametrize(
+    ("internal", "role", "ok"),
+    [
+        ("agentd-fleet", Role.OPERATOR, True),
+        ("agentd-http", Role.OPERATOR, False),
+        ("", Role.OPERATOR, False),
+        ("agentd-fleet", Role.AGENT, False),  # a token has turned it into an agent's
+    ],
+)
+async def test_what_is_for_one_channel_is_for_no_other(
+    monkeypatch: pytest.MonkeyPatch, internal: str, role: Role, *, ok: bool
+) -> None:
+    async with Hallway() as hallway:
+        who = hallway.live() if role is Role.AGENT else None
+        channel = Peer(1, 1000, 1000, role, who, internal=internal)
+        monkeypatch.setattr(sockets, "recognise", lambda *_: channel)
+        peer = await hallway.connect()
+        reply = await peer.ask({"id": "7", "cmd": "fleet", "args": {"connected": False}})
+        assert reply["ok"] is ok
+        assert len(hallway.recorder.commands) == ok
 
 
 @pytest.mark.parametrize("name", ["restart", "kill", "reload", "shutdown", "status", "daemon"])

@@ -74,6 +74,7 @@ def test_an_open_incident_word_for_word() -> None:
         "id": 3,
         "agent": "stuck",
         "agents": ["stuck", "needs-it"],
+        "subject": None,
         "cause": "TIMEOUT",
         "severity": "critical",
         "opened": "2026-11-21T03:12:13.000Z",

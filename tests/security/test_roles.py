@@ -19,7 +19,7 @@ pytestmark = AS_ROOT
 AGENT = {"ping"}
 VIEWER = {
     *("ping", "version", "status", "show", "events", "incidents", "history", "report"),
-    *("breakers", "daemon"),
+    *("breakers", "daemon", "unfollow"),
 }
 # Of the operator's commands those that read; they show what agents write, or who is told.
 OPERATOR_READS = {"logs", "alerts", "checkpoints", "wait"}
@@ -27,6 +27,8 @@ LIFECYCLE = {
     *("start", "stop", "restart", "kill", "pause", "resume", "reset", "hold", "unhold"),
     *("signal", "ack", "reload", "shutdown"),
 }
+# What agentd's own link of the fleet may on its channel, and nobody who comes to the socket.
+CHANNEL = {"fleet"}
 OPERATOR = VIEWER | OPERATOR_READS | LIFECYCLE
 
 MAY = {
@@ -46,6 +48,8 @@ ARGS: dict[str, Document] = {
     "ack": {"id": 1},
     "wait": {"select": ["victim"], "for": "ready", "timeout_s": 30},
     "ping": {},
+    "unfollow": {"id": "nothing"},
+    "fleet": {"connected": False},
     "version": {},
     "breakers": {},
     "daemon": {},
@@ -92,7 +96,7 @@ def code_of(answer: Document | None) -> str:
 
 
 def test_every_command_is_in_the_table_of_this_test() -> None:
-    assert set(COMMANDS) == OPERATOR
+    assert set(COMMANDS) == OPERATOR | CHANNEL
 
 
 @pytest.mark.parametrize("who", MAY)
@@ -171,7 +175,7 @@ def test_a_viewer_reads_no_secret_and_no_text_of_an_agent(cast: Cast) -> None:
     assert "k-77-hidden" not in json.dumps(shown)
 
 
-def test_an_operator_may_send_every_command(cast: Cast) -> None:
+def test_an_operator_may_send_every_command_but_those_of_a_channel(cast: Cast) -> None:
     """The last test of this daemon: it ends with `shutdown`."""
     operator = cast.parts["operator"]
     last = ["shutdown"]
@@ -181,7 +185,7 @@ def test_an_operator_may_send_every_command(cast: Cast) -> None:
         told[name] = code_of(operator.ask(command(name, {**ARGS.get(name, PLAIN)}))[0])
         if name == "kill":  # what follows is about one that is up
             assert code_of(operator.ask(command("resume", id="again"))[0]) == "ok"
-    assert told == dict.fromkeys(order, "ok")
+    assert told == {name: "forbidden" if name in CHANNEL else "ok" for name in order}
     assert code_of(operator.ask(command("shutdown"))[0]) == "ok"
     assert cast.daemon.process is not None
     assert cast.daemon.process.wait(30) == 0
