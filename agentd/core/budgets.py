@@ -91,8 +91,10 @@ def is_over(agent: Agent, hosts: Hosts) -> bool:
 
 
 def _is_over_fleet(agent: Agent, hosts: Hosts) -> bool:
-    overridden = FLEET_BUDGET in agent.durable.budgets_overridden
-    return hosts.over_budget and not overridden and spent_today(agent.durable) > 0
+    durable = agent.durable
+    # A daemon that has just started has seen no other host yet: what it was told last stands.
+    over = hosts.over_budget or FLEET_BUDGET in durable.budgets_exceeded
+    return over and FLEET_BUDGET not in durable.budgets_overridden and spent_today(durable) > 0
 
 
 def to_be_told(agent: Agent) -> tuple[list[Limit], list[Limit]]:

@@ -121,6 +121,17 @@ def test_a_person_s_word_holds_for_that_agent_until_the_day_ends() -> None:
     assert told(fleet) == ["budget.exceeded", "budget.exceeded"]
 
 
+def test_a_person_s_word_holds_that_comes_before_a_new_daemon_has_seen_the_others() -> None:
+    fleet = spending()
+    spend(fleet, "a", 10.0, 1 * S)
+    see(fleet, 2 * S, date=TODAY)
+    assert intent_of(fleet, "a") is Intent.PAUSED
+    after = begun_anew(fleet)
+    after.ask("resume", "a", at_ms=3 * S)
+    see_until(after, MINUTE, date=TODAY)
+    assert intent_of(after, "a") is Intent.UP
+
+
 def test_a_start_by_hand_overrides_it_as_a_resume_does() -> None:
     fleet = spending()
     spend(fleet, "a", 10.0, 1 * S)
