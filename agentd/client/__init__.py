@@ -75,7 +75,7 @@ class Client:
         return self.ask("version")
 
     def status(self, select: Select = (), *, internal: bool = False) -> Document:
-        """Return the document of CONTRACT 6.1; `internal`: agentd's own helpers too."""
+        """Return the document of CONTRACT 6.1; `internal`: the internal agents too."""
         return self.ask("status", {"select": _words(select), "all": internal})
 
     def counters(self, select: Select = ()) -> Document:

@@ -24,7 +24,7 @@ from agentd.client.errors import AgentdError, NotReachable, TimedOut
 from agentd.client.link import Document, result_of
 
 CHANNEL_ENV: Final = "AGENTD_CHANNEL"
-"""Variable that holds the number of the descriptor which agentd gave to its own helper."""
+"""Variable that holds the number of the descriptor which agentd gave to an internal agent."""
 ASK_S: Final = 10.0
 STREAM_LINES_MAX: Final = 10_000
 """Lines of one stream that may wait to be taken; a reader that is further behind is told so."""
@@ -69,6 +69,7 @@ class AsyncClient:
     async def adopt(cls, fd: int) -> Self:
         """Take over an inherited end of a socketpair; `OSError` if it is none."""
         peer = socket.socket(fileno=fd)
+        peer.set_inheritable(False)  # what we start must not have it
         peer.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=peer, limit=REPLY_BYTES_MAX)
         return cls(reader, writer, "its own channel")
@@ -99,8 +100,8 @@ class AsyncClient:
     ) -> AsyncGenerator[Document]:
         """Yield each line of a stream, and as `{"result":…}` a reply where there is one.
 
-        Ends with an `AgentdError` only: the daemon's refusal, or the connection's end. Closed
-        by its reader, the daemon is told to send no more of it.
+        Ends with an `AgentdError` only: the daemon's refusal, the connection's end, or that its
+        reader is too far behind. However it ends here, the daemon is told to send no more of it.
         """
         number = self._number()
         stream = self._streams[number] = _Stream()
@@ -109,12 +110,10 @@ class AsyncClient:
             while True:
                 line = await stream.take()
                 yield {"result": result_of(line)} if "ok" in line else line
-        except GeneratorExit:
-            if not self.closed.is_set():
-                self._write({"id": self._number(), "cmd": "unfollow", "args": {"id": number}})
-            raise
         finally:
             del self._streams[number]
+            if not self.closed.is_set():
+                self._write({"id": self._number(), "cmd": "unfollow", "args": {"id": number}})
 
     async def close(self) -> None:
         """End the connection; what waits fails with `NotReachable`."""

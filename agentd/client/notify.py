@@ -1,4 +1,4 @@
-"""What a helper of agentd's own tells the daemon about itself, by sd_notify: ready, and doing what.
+"""What an internal agent tells the daemon about itself, by sd_notify: ready, and doing what.
 
     tell("READY=1", "STATUS=listening on http://127.0.0.1:8484")
 

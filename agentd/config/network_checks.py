@@ -15,7 +15,8 @@ _LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]*):(?P<
 _NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _PORT_MAX: Final = 65_535
 _WEB_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:.]+\]?")
-# A bucket of NATS keeps no time shorter than a second, and a host is seen some times in each.
+# A bucket of NATS keeps no time shorter than a second, and a host is seen some times in each;
+# below it, what a busy machine takes for a moment would be silence.
 TTL_MS_MIN: Final = 1_000
 _FILES: Final = ("token_file", "tls_cert", "tls_key")
 

@@ -1,7 +1,7 @@
 """What is known of the other hosts of a fleet: who is lost, who is ready, what all have spent.
 
 Rule 1: supervision never depends on that knowledge. Whoever is told nothing, for so long that
-the link or its engine must be out, waits for nobody elsewhere any more.
+the link or its servers must be out, waits for nobody elsewhere any more.
 Rule 2: who is cut off learns nothing. What was last known by a whole view stands.
 """
 

@@ -1,10 +1,11 @@
 """A new configuration: what came, what went, what changed; everything else is untouched."""
 
-from agentd.core import boot, budgets, lifecycle
+from agentd.config.names import INTERNAL
+from agentd.core import boot, budgets, ends, lifecycle
 from agentd.core.agent import After, Agent
 from agentd.core.effects import Forget
 from agentd.core.events import Configured
-from agentd.core.states import Intent, StopReason
+from agentd.core.states import Intent, State, StopReason
 from agentd.core.turn import Turn
 
 
@@ -38,6 +39,8 @@ def apply(turn: Turn, agents: dict[str, Agent], event: Configured) -> None:
 
 
 def _restart(turn: Turn, agent: Agent) -> None:
+    if agent.name in INTERNAL and agent.state in (State.COOLDOWN, State.ESCALATED):
+        _try_again(turn, agent)
     if not agent.has_process or agent.stop is not None:
         return
     if agent.intent is Intent.UP:
@@ -45,6 +48,13 @@ def _restart(turn: Turn, agent: Agent) -> None:
         lifecycle.begin_stop(turn, agent, StopReason.CONFIG_CHANGED, told, After.AGAIN)
     elif agent.intent is Intent.PAUSED:
         agent.durable.outdated = True  # it stays where it stands until it is resumed
+
+
+def _try_again(turn: Turn, agent: Agent) -> None:
+    """Start an internal agent that had failed: its table is all that could be mended about it."""
+    ends.forget_failures(agent)
+    agent.durable.cooldown_until_ms = agent.durable.cooldown_left_ms = None
+    lifecycle.want_start(turn, agent, "its table in the config changed")
 
 
 def remove(turn: Turn, agent: Agent) -> None:

@@ -144,7 +144,7 @@ class Answers:
                 raise AssertionError(other)
 
     def status(self, args: Args) -> Mapping[str, object]:
-        """Return the status document; our own helpers are shown when asked for."""
+        """Return the status document; internal agents are shown when asked for."""
         chosen = args.get("select") or ("all",)
         names = select(self.supervisor.agents, chosen, internal=bool(args.get("all")))
         now_ms, wall_ms = self.calendar.now()

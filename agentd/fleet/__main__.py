@@ -51,7 +51,8 @@ def main() -> int:
 def _configured(file: Path) -> tuple[FleetSettings, Path]:
     loaded = load(file)
     if not loaded.is_usable:
-        raise AgentdError("invalid_config", str(loaded.errors[0]))
+        wrong = loaded.errors[0]
+        raise AgentdError("invalid_config", wrong.text("").split("\n")[0], wrong.hint)
     user = User(os.environ, os.geteuid(), Path.home())
     directory = places(user, file.absolute(), loaded.config.daemon).state_dir
     return FleetSettings.from_config(loaded.config.fleet, file.absolute().parent), directory

@@ -6,6 +6,7 @@ connection is an event: what waits fails at once, and nothing old is sent late.
 
 import asyncio
 import contextlib
+import os
 import random
 import ssl
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ PING_S: Final = 5
 """A peer that is gone without a word is noticed after three of them, or by a lost beat."""
 PENDING_BYTES_MAX: Final = 32 << 20
 """What may wait for one of our own listeners; beyond it messages are dropped."""
+_INBOX_BYTES: Final = 12
 _NO_RESPONDERS: Final = "503"
 _ENDED: Final = ("Broken pipe", "Connection reset", "unexpected EOF")
 _VIOLATION: Final = "permissions violation for "
@@ -56,8 +58,7 @@ class Connection:
         self.dropped = 0
         """Messages that came faster than they were taken, or that a listener failed at."""
         self._client = client
-        self._inbox = f"{credentials.inbox}.{random.randbytes(12).hex()}"  # noqa: S311 - a name; the server's permissions keep others out of it
-        self._number = 0
+        self._inbox = f"{credentials.inbox}.{os.urandom(_INBOX_BYTES).hex()}"
         self._waiting: dict[str, tuple[str, asyncio.Future[Message]]] = {}
 
     @classmethod
@@ -118,13 +119,15 @@ class Connection:
         reply: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send a message; nobody says whether it arrived. `NotReachable`, `too_big`."""
+        """Send a message; nobody says whether it arrived. `NotReachable`, `too_large`."""
         if self.closed.is_set():
             raise self._lost()
         try:
             await self._client.publish(subject, data, reply, dict(headers) if headers else None)
         except MaxPayloadError:
-            raise AgentdError("too_big", f"{len(data)} bytes are too many for the server") from None
+            raise AgentdError(
+                "too_large", f"{len(data)} bytes are too many for the server"
+            ) from None
         except (Error, OSError) as error:
             raise NotReachable(f"{self.server}: {error}") from None
 
@@ -173,8 +176,9 @@ class Connection:
             raise AgentdError("forbidden", self.reason)
 
     def _expect(self, subject: str) -> tuple["asyncio.Future[Message]", str]:
-        self._number += 1
-        token = str(self._number)
+        # Every host may publish into inboxes. Whoever was asked knows where that one answer goes,
+        # and must not guess where another host's will.
+        token = os.urandom(_INBOX_BYTES).hex()
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[token] = subject, answer
         return answer, token

@@ -7,6 +7,7 @@ answers, logs among them; so each identity listens under a name that the server 
 import base64
 import binascii
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_credentials(path: Path | None, server: str) -> Credentials:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            mode = path.stat().st_mode
+            mode = os.fstat(file.fileno()).st_mode
             content = file.read(_BYTES_MAX + 1)
     except OSError as error:
         raise _wrong(path, error.strerror or str(error)) from None

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from agentd.config.names import FLEET_HOST
 from agentd.fleet.encoding import Unreadable, unpack
-from agentd.fleet.settings import HOST_NAME
 
 _NAMES_MAX: Final = 4096
 BREAKERS_MAX: Final = 64
@@ -125,5 +125,5 @@ def _of_its_key(kind: type[Kind], subject: str, data: bytes) -> Kind:
 def _check_host(said: object, key: str) -> None:
     if said != key:
         raise Unreadable(f"it says to be of {said!r}"[:120])
-    if not HOST_NAME.fullmatch(key):
+    if not FLEET_HOST.fullmatch(key):
         raise Unreadable("no host can be called so")

@@ -22,12 +22,12 @@ class Unreadable(Exception):  # noqa: N818 - named after what it is
 
 
 def pack(document: Document, *, bytes_max: int = PACKED_BYTES_MAX) -> bytes:
-    """Return a document as bytes; `too_big` if they are more than `bytes_max`."""
+    """Return a document as bytes; `too_large` if they are more than `bytes_max`."""
     text = msgspec.json.encode(document)
     packed = text if len(text) <= _PLAIN_BYTES_MAX else zlib.compress(text, 6)
     if len(packed) > bytes_max or len(text) > TEXT_BYTES_MAX:
         raise AgentdError(
-            "too_big",
+            "too_large",
             f"a document of {len(text)} bytes ({len(packed)} packed) is too large for the fleet",
             "ask for less: fewer agents, fewer lines",
         )

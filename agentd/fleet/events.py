@@ -14,6 +14,8 @@ from agentd.fleet.tasks import each
 
 PAGE_MAX: Final = 10_000
 _WAITING_MAX: Final = 10_000
+_NUMBERINGS_MAX: Final = 40_000
+"""Numberings of hosts that are remembered: twice the hosts of the largest fleet."""
 
 
 class EventReader:
@@ -102,4 +104,6 @@ class EventReader:
         if event["id"] <= self._newest.get(key, 0):
             return None
         self._newest[key] = event["id"]
+        if len(self._newest) > _NUMBERINGS_MAX:
+            del self._newest[next(iter(self._newest))]
         return event

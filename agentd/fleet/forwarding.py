@@ -24,7 +24,7 @@ AT_ONCE: Final = 32
 BUSY_S: Final = 1.0
 """A daemon that couldn't answer is asked again after so long."""
 LOOK_S: Final = 30.0
-"""So often the store is looked at without being told: a lost bell costs no more than this."""
+"""So often the store is looked at without being told: a lost word costs no more than this."""
 
 
 class Forwarder:

@@ -45,7 +45,7 @@ SETTLED_BEATS: Final = 1.25
 """So many signs of life of each host are waited for after connecting: one, and a little."""
 TELL_S: Final = 0.2
 """Changes that come closer together are told to the daemon in one."""
-BELL_S: Final = 1.0
+FOLLOW_AGAIN_S: Final = 1.0
 _PRESENCE_BYTES: Final = 8
 
 
@@ -80,7 +80,7 @@ class Link:
         """Link until the daemon's channel ends."""
         tasks = [
             asyncio.ensure_future(work)
-            for work in (self._ring(), self._tell_forever(), self._connect_forever())
+            for work in (self._follow_events(), self._tell_forever(), self._connect_forever())
         ]
         ended = asyncio.ensure_future(self._daemon.closed.wait())
         try:
@@ -94,8 +94,8 @@ class Link:
     def _change(self) -> None:
         self._changed.set()
 
-    async def _ring(self) -> None:
-        """Follow the daemon's events as a bell: something happened, look what is new."""
+    async def _follow_events(self) -> None:
+        """Follow the daemon's events, to look what is new whenever something happened."""
         while True:
             newest = None
             try:
@@ -105,9 +105,9 @@ class Link:
             except AgentdError as error:
                 if error.code == "not_reachable":
                     return
-                self._log.seldom("fleet.no_bell", why=error.message)
+                self._log.seldom("fleet.not_followed", why=error.message)
             self._stir()
-            await asyncio.sleep(BELL_S)
+            await asyncio.sleep(FOLLOW_AGAIN_S)
 
     def _stir(self) -> None:
         self._forwarder.due.set()

@@ -96,7 +96,7 @@ class Publisher:
         try:
             packed = pack(status)
         except AgentdError as error:
-            self._log.seldom("fleet.status_too_big", why=error.message)
+            self._log.seldom("fleet.status_too_large", why=error.message)
             packed = pack({**status, "agents": [], "error": error.message})
         await jetstream.store(
             connection, self._settings.status_subject(self._settings.host), packed

@@ -1,20 +1,17 @@
 """What `[fleet]` says, and the subjects, buckets and streams that follow from it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
 
 from agentd.client.errors import AgentdError
-from agentd.config.network_checks import own_name
+from agentd.config.names import FLEET_HOST
+from agentd.config.network_checks import TTL_MS_MIN, own_name
 from agentd.config.schema import FleetConfig
 
 Access = Literal["view", "operate"]
 
-HOST_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 HOST_RULE: Final = "letters, digits, - and _, the first a letter or digit, at most 63 in all"
-TTL_MS_MIN: Final = 1_000
-"""Below it, what a busy machine takes for a moment would be silence."""
 BEATS_PER_TTL: Final = 4
 """Signs of life in the time after which a host is lost: three of them may get lost."""
 
@@ -115,7 +112,7 @@ class FleetSettings:
 
 def host_name(name: str) -> str:
     """Return `name` if a host can be called so, or raise `invalid_config`."""
-    if not HOST_NAME.fullmatch(name):
+    if not FLEET_HOST.fullmatch(name):
         raise AgentdError(
             "invalid_config",
             f"{name!r} cannot be the name of a host in a fleet",

@@ -9,12 +9,13 @@ from time import monotonic
 from typing import Final, Self
 
 from agentd.client.errors import AgentdError
+from agentd.config.names import FLEET_HOST
 from agentd.fleet import jetstream
 from agentd.fleet.connection import Connection, Message
 from agentd.fleet.documents import alive_of, key_of, status_of
 from agentd.fleet.encoding import Document, Unreadable
 from agentd.fleet.presence import News, Presences
-from agentd.fleet.settings import HOST_NAME, FleetSettings
+from agentd.fleet.settings import FleetSettings
 from agentd.fleet.tasks import cancel_all, each
 
 _RETRY_S: Final = (0.25, 2.5)
@@ -150,7 +151,7 @@ class FleetView:
         here = {key_of(subject) for subject in alive}
         now_ms = _now_ms()
         for name in sorted(here | {key_of(subject) for subject in every}):
-            if HOST_NAME.fullmatch(name):
+            if FLEET_HOST.fullmatch(name):
                 # The servers forget a sign of life after the TTL: who has none is silent.
                 self._presences.expect(name, now_ms + settings.ttl_ms if name in here else now_ms)
         await each(sorted(here), lambda name: self._fetch(connection, name))
@@ -192,9 +193,11 @@ class FleetView:
         except Unreadable:
             self.refused += 1
             return
-        seen = self._seen.setdefault(status["host"], _Seen())
+        self._presences.expect(status["host"], _now_ms() + self._settings.ttl_ms)
         if status["host"] not in self._presences.hosts:
-            self._presences.expect(status["host"], _now_ms() + self._settings.ttl_ms)
+            self.refused += 1  # one host too many
+            return
+        seen = self._seen.setdefault(status["host"], _Seen())
         seen.status, seen.error = status, status.pop("error", None)
         seen.at, seen.status_ms = _now_text(), _now_ms()
         self.changed.set()

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Final
 
 from agentd.client.errors import AgentdError
+from agentd.config.names import FLEET_HOST
 from agentd.fleet import jetstream
 from agentd.fleet.connection import Connection, Message
 from agentd.fleet.documents import Claim, alive_of, claim_of, key_of, roster_of, status_of
@@ -22,7 +23,7 @@ from agentd.fleet.encoding import Unreadable, pack
 from agentd.fleet.log import Log
 from agentd.fleet.others import Others
 from agentd.fleet.presence import News
-from agentd.fleet.settings import HOST_NAME, FleetSettings
+from agentd.fleet.settings import FleetSettings
 from agentd.fleet.tasks import each
 
 EXPIRY_MS: Final = 1_000
@@ -73,13 +74,13 @@ class Watcher:
             connection, settings.hosts_stream, settings.roster_subject("*")
         ):
             name = key_of(subject)
-            if HOST_NAME.fullmatch(name) and name != settings.host:
+            if FLEET_HOST.fullmatch(name) and name != settings.host:
                 self._presences.expect(name, patience_ms)
 
     async def depend_on(self, connection: Connection, hosts: set[str]) -> None:
         """Have the whole status of these hosts from now on."""
         for host in sorted(hosts - self._listened - {self._settings.host}):
-            if not HOST_NAME.fullmatch(host):
+            if not FLEET_HOST.fullmatch(host):
                 continue
             self._listened.add(host)
             subject = self._settings.status_subject(host)

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-CHANNEL_ENV: Final = "AGENTD_CHANNEL"
+from agentd.client.aio import CHANNEL_ENV
+
 EXTRA: Final = "pip install 'agentd-supervisor[http]'"
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="The daemon's own file.")
     config = parser.parse_args().config
     try:
-        from agentd.http import helper  # noqa: PLC0415 - its imports need the extra
+        from agentd.http import internal  # noqa: PLC0415 - its imports need the extra
     except ModuleNotFoundError as error:
         print(f"agentd-http: {error.name} is not installed: {EXTRA}", file=sys.stderr)  # noqa: T201 - to its log
         return 1
@@ -30,7 +31,7 @@ def main() -> int:
     if not fd.isdecimal():
         print("agentd-http: started by agentd alone; try: agentctl dashboard", file=sys.stderr)  # noqa: T201 - as above
         return 1
-    return asyncio.run(helper.run(config, int(fd)))
+    return asyncio.run(internal.run(config, int(fd)))
 
 
 if __name__ == "__main__":

@@ -54,14 +54,6 @@ class Access:
             return Visitor(self._role, "cookie", self.sessions.csrf_of(cookie))
         raise _unauthorized("a token is needed here" if not cookie else "the session has ended")
 
-    def is_known(self, request: Request) -> bool:
-        """Whether a request carries what lets it in, where it would be answered without, too."""
-        try:
-            self.visitor(request)
-        except Refused:
-            return False
-        return True
-
     def sign_in(self, presented: str, request: Request) -> str:
         """Return the cookie of a new session for whoever knows the token."""
         check_origin(request, required=True)
@@ -122,11 +114,10 @@ def cookie_name(request: Request) -> str:
 
 
 def cookie_header(request: Request, value: str) -> str:
-    """Return a Set-Cookie header; an empty value takes the session away."""
+    """Return a Set-Cookie header that begins a session."""
     secure = "; Secure" if request.url.scheme == "https" else ""
-    age_s = SESSION_S if value else 0
     return (
-        f"{cookie_name(request)}={value}; Path=/; Max-Age={age_s}; HttpOnly; "
+        f"{cookie_name(request)}={value}; Path=/; Max-Age={SESSION_S}; HttpOnly; "
         f"SameSite=Strict{secure}"
     )
 

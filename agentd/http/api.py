@@ -4,6 +4,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from agentd.config.names import INTERNAL
 from agentd.http import parameters
 from agentd.http.encoding import Json
 from agentd.http.link import Document
@@ -100,7 +101,7 @@ async def change(call: Call) -> Response:
     """Pause, resume, kill … one agent; answered once the operator's word is durable."""
     name = parameters.agent_name(call.request)
     verb = parameters.verb(call.request)
-    if name in parameters.INTERNAL:
+    if name in INTERNAL:
         raise Refused("conflict", f"{name} is agentd's own", "change its table in the config")
     call.service.access.check_write(call.request, call.visitor)  # before the body is read
     args = {"select": [name], "reason": await parameters.reason(call.request)}

@@ -1,4 +1,4 @@
-"""The other hosts, as the fleet's engine knows them: looked at and asked directly."""
+"""The other hosts, as the fleet's servers know them: looked at and asked directly."""
 
 import contextlib
 import sys
@@ -60,8 +60,12 @@ class FleetHosts:
     async def close(self) -> None:
         await self._open.aclose()
 
+    @property
+    def own(self) -> str:
+        return self._settings.host
+
     def is_own(self, name: str) -> bool:
-        return name in {"", self._settings.host}
+        return name in {"", self.own}
 
     def all(self) -> Sequence[Document]:
         return self._view.hosts()

@@ -10,6 +10,11 @@ from agentd.http.link import Document
 class Hosts(Protocol):
     """What is known of other hosts, and the way to them."""
 
+    @property
+    def own(self) -> str:
+        """This host's name in the fleet; empty: it is in none."""
+        ...
+
     def is_own(self, name: str) -> bool:
         """Whether a name means this host; the empty one does."""
         ...
@@ -31,6 +36,8 @@ class Hosts(Protocol):
 
 class NoHosts:
     """No fleet: every other host is unknown."""
+
+    own = ""
 
     def is_own(self, name: str) -> bool:
         return not name

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agentd import __version__
-from agentd.config.names import AGENT_NAME, LABEL
+from agentd.config.names import AGENT_NAME, FLEET_HOST
 from agentd.http.parameters import (
     AGENTS_MAX,
     EVENT_TYPE_CHARS_MAX,
@@ -33,7 +33,7 @@ KINDS: Final[Mapping[Kind, Schema]] = {
         "items": {"type": "string", "maxLength": EVENT_TYPE_CHARS_MAX, "example": "agent.*"},
         "maxItems": TYPES_MAX,
     },
-    "host": {"type": "string", "pattern": f"^({LABEL.pattern})?$"},
+    "host": {"type": "string", "pattern": f"^({FLEET_HOST.pattern})?$"},
 }
 IN_PATH: Final[Mapping[str, Schema]] = {
     "name": _NAME,

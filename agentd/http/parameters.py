@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from agentd.config.names import AGENT_NAME, LABEL
+from agentd.config.names import AGENT_NAME, FLEET_HOST
 from agentd.config.units import parse_duration
 from agentd.http.refusals import Refused
 
@@ -28,7 +28,6 @@ VERBS: Final = (
     *("hold", "unhold", "reset"),
 )
 """What can be done to an agent from here: no other command of the daemon is ever reached."""
-INTERNAL: Final = frozenset({"agentd-http", "agentd-fleet"})
 
 
 def agent_name(request: Request) -> str:
@@ -58,7 +57,7 @@ def number(request: Request, key: str) -> int:
 def host(request: Request) -> str:
     """Return the host that is asked for; empty: this one."""
     name = request.query_params.get("host", "")
-    if name and not LABEL.fullmatch(name):
+    if name and not FLEET_HOST.fullmatch(name):
         raise Refused("bad_request", f"host: {name[:80]!r} is not a host's name")
     return name
 

@@ -34,14 +34,17 @@ class Running:
     @property
     def url(self) -> str:
         """Return where it listens, as a browser takes it."""
-        settings = self.service.settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        scheme = "https" if settings.tls_cert else "http"
-        return f"{scheme}://{host}:{self._listening.getsockname()[1]}/"
+        return self._url(self.service.settings.host)
+
+    def _url(self, host: str) -> str:
+        written = f"[{host}]" if ":" in host else host
+        scheme = "https" if self.service.settings.tls_cert else "http"
+        return f"{scheme}://{written}:{self._listening.getsockname()[1]}/"
 
     def sign_in_url(self) -> str:
         """Return a link that signs in once."""
-        return f"{self.url}sign-in?code={self.service.access.sessions.new_link_code()}"
+        url = self._url(self.service.settings.link_host)
+        return f"{url}sign-in?code={self.service.access.sessions.new_link_code()}"
 
     def end_on_signals(self) -> None:
         """End in order at SIGTERM and Ctrl-C."""

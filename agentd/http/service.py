@@ -55,6 +55,10 @@ class Service:
         except AgentdError as error:
             raise refused_by_daemon(error) from None
 
+    def as_in_fleet(self, status: Document) -> Document:
+        """Return this host's status under its name in the fleet, which may not be the system's."""
+        return {**status, "host": self.hosts.own} if self.hosts.own else status
+
     async def agent(self, call: "Call", name: str) -> Document:
         """Return the document of one agent."""
         found = (await self.status(call, name))["agents"]

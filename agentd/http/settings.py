@@ -59,6 +59,12 @@ class Settings:
         own = set() if self.host in _ANYWHERE else {self.host.lower()}
         return frozenset({"localhost", "127.0.0.1", "::1", *own, *self.allowed_hosts})
 
+    @property
+    def link_host(self) -> str:
+        """Return the host of a link that opens here: "any address" is no name to ask for."""
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to recognise it
+        return here.get(self.host, self.host)
+
 
 def parse_listen(address: str) -> tuple[str, int]:
     """Return host and port of `127.0.0.1:8484` or `[::1]:8484`."""

@@ -97,12 +97,18 @@ class EventStream(Response):
         self._comment_at_s = monotonic() + COMMENT_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._count(1)  # before anything is waited for: whoever comes next is told the truth
+        try:
+            await self._begin(scope, receive, send)
+        finally:
+            self._count(-1)
+
+    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        self._count(1)
         telling = asyncio.create_task(self._tell(send))
         leaving = asyncio.create_task(_until_gone(receive))
         try:
@@ -111,7 +117,6 @@ class EventStream(Response):
             leaving.cancel()
             telling.cancel()
             await asyncio.wait({telling, leaving})
-            self._count(-1)
         if not telling.cancelled():
             telling.result()  # raises what went wrong
 

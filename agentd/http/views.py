@@ -25,16 +25,22 @@ SEE_OTHER: Final = 303
 
 async def fleet(call: Call) -> Response:
     """The fleet on one page."""
-    status = await call.service.status(call)
+    status = await _status(call)
     found = await call.service.read(call, "incidents", {"open": True})
     return HTMLResponse(pages.fleet(page_context(call), status, found["incidents"]))
+
+
+async def _status(call: Call, name: str = "") -> Document:
+    """Return the status of the host that is meant, under its name in the fleet."""
+    status = await call.service.status(call, name)
+    return status if call.host else call.service.as_in_fleet(status)
 
 
 async def agent(call: Call) -> Response:
     """All about one agent."""
     name = parameters.agent_name(call.request)
     status, *shown = await asyncio.gather(
-        call.service.status(call, name),
+        _status(call, name),
         call.service.read(call, "events", {"select": [name], "limit": EVENTS_SHOWN}),
         call.service.read(call, "incidents", {"select": [name], "limit": INCIDENTS_SHOWN}),
         call.service.read(call, "history", {"select": [name]}),

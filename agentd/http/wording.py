@@ -19,7 +19,9 @@ class PageWording:
         once, context = self._call.service.hub.once, page_context(self._call)
         after = once(
             ("view", context.role, context.host),
-            lambda: pages.live(context, moment.status, moment.incidents),
+            lambda: pages.live(
+                context, self._call.service.as_in_fleet(moment.status), moment.incidents
+            ),
         )
         before, self._before = self._before, after
         if before is after:

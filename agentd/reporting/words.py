@@ -6,6 +6,8 @@ from typing import Final
 
 NOTHING: Final = "-"
 UNKNOWN: Final = "?"
+SENSELESS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What writing down a foreign document raises whose fields are not of the types they should be."""
 _S_PER: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _SHORT_S: Final = 10
 # Controls, invisible marks, marks that turn the direction of writing, half characters.

@@ -34,7 +34,7 @@ class SelectArgs(Struct):
 
 
 class StatusArgs(SelectArgs):
-    """`status`: `all` shows agentd's own helpers too, `counters` what only ever rises."""
+    """`status`: `all` shows the internal agents too, `counters` what only ever rises."""
 
     all: bool | None = None
     counters: bool | None = None

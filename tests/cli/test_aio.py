@@ -103,6 +103,20 @@ async def test_a_stream_that_its_reader_closes_is_ended_there_too(pair: Pair) ->
     assert (told["cmd"], told["args"]) == ("unfollow", {"id": followed["id"]})
 
 
+async def test_a_stream_whose_reader_is_cancelled_is_ended_there_too(pair: Pair) -> None:
+    client, far = pair
+
+    async def read() -> None:
+        async for _ in client.follow("events"):
+            pass
+
+    reading = asyncio.create_task(read())
+    followed = await far.heard()
+    reading.cancel()
+    told = await far.heard()
+    assert (told["cmd"], told["args"]) == ("unfollow", {"id": followed["id"]})
+
+
 async def test_a_lost_connection_fails_all_that_waits_and_all_that_comes(pair: Pair) -> None:
     client, far = pair
     asking = [asyncio.create_task(client.ask("status")) for _ in range(3)]

@@ -42,6 +42,16 @@ def test_a_row_a_host_counts_only_what_is_known_now() -> None:
     assert plain(hosts_table([])) == "no hosts"
 
 
+def test_a_status_that_makes_no_sense_costs_its_own_host_alone() -> None:
+    odd = host("m6", status(agent("crawler", cooldown_s="soon", state=["running"])))
+    lines = plain(fleet_table([ILL, odd])).splitlines()
+    assert "incident 3" in lines[1]
+    assert lines[2].endswith("its status makes no sense")
+    assert "m2" in plain(hosts_table([ILL, odd]))
+    uncounted = host("m6", {**status(agent("a")), "summary": {"healthy": "many"}})
+    assert fleet_verdict([WELL, uncounted])[0] == 3
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_the_table_fits_a_terminal(columns: int) -> None:
     text = plain(fleet_table([WELL, ILL, LOST]), columns)

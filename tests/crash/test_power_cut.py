@@ -60,7 +60,8 @@ class Scribe:
             found = list(_SYNCED.finditer(text))
             if len(found) > self._seen:
                 tid = found[self._seen][1]
-                if f"{tid} --- stopped by SIGSTOP" in text[found[self._seen].end() :]:
+                after = text[found[self._seen].end() :]
+                if re.search(rf"^{tid} +--- stopped by", after, re.MULTILINE):  # ids are padded
                     self._tid = int(tid)
                     return Path(found[self._seen][2])
             if self._process.poll() is not None:

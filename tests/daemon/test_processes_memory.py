@@ -1,6 +1,7 @@
 """What a tree costs, and the kernel's word on whom it killed for memory."""
 
 import asyncio
+import mmap
 import os
 import textwrap
 from collections.abc import Callable
@@ -107,7 +108,9 @@ def test_the_exact_share_corrects_the_sum_until_the_next() -> None:
     meter.correct(before // 2)
     assert abs(meter.measure(own) - before // 2) < MIB
     # What it grows by afterwards counts in full: nobody shares it.
-    kept = b"x" * (20 * MIB)
+    own_pages = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # and new, not some that were free again
+    kept = mmap.mmap(-1, 20 * MIB, flags=own_pages)
+    kept[:: mmap.PAGESIZE] = bytes(len(range(0, len(kept), mmap.PAGESIZE)))
     assert meter.measure(own) - before // 2 > 19 * MIB
     meter.correct(1 << 50)
     assert meter.measure(own) == 0

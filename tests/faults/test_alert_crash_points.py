@@ -92,6 +92,16 @@ class Bench:
             query = "SELECT count(*) FROM deliveries WHERE state = 'waiting'"
             return bool(store.execute(query).fetchone()[0] == 0)
 
+    def _lives(self) -> bool:
+        """Ask it: one that is being killed has an id until it is gone."""
+        process = self.daemon.process
+        assert process is not None
+        try:
+            self.daemon.ask("ping")
+        except OSError:
+            assert process.wait(WAIT_S) == -signal.SIGKILL, self.daemon.log()
+        return process.poll() is None
+
     def kill_at(self, calls: str, points: Sequence[int]) -> int:
         """Kill the daemon at each of these calls of an alert, until it survives; how often."""
         self.daemon.start()
@@ -103,7 +113,7 @@ class Bench:
                 for pid in pids:
                     os.kill(pid, signal.SIGKILL)
                 self.await_end(before)
-            if self.daemon.process is not None and self.daemon.process.poll() is None:
+            if self._lives():
                 self.check((calls, "survived"))  # it is not traced any more
                 return killed
             self.daemon.start()

@@ -19,6 +19,8 @@ from tests.stopwatch import Stopwatch
 
 AGENTCTL = Path(sys.executable).with_name("agentctl")
 RELOAD_S_MAX = 2.0
+# Far below what two more readings of such a file take, if none were given back.
+KEPT_BYTES_MAX = 8 << 20
 PLAIN = "[heartbeat]\nrequired = false\n"
 
 
@@ -206,7 +208,7 @@ def test_j8_five_thousand_agents_in_one_file_do_not_hold_up_the_loop(fleet: Flee
     for _ in range(2):
         fleet.ask("reload", timeout_s=30)
     # What such a file leaves with the allocator is used again by the next: it does not add up.
-    assert memory_of(fleet.pid)[1] - held < 4 * MIB
+    assert memory_of(fleet.pid)[1] - held < KEPT_BYTES_MAX
     fleet.kept_bytes_max = 32 * MIB
     fleet.seen.append(f"5,000 agents refused in {took_s:.1f} s, and nothing else changed")
     assert [agent["name"] for agent in fleet.ask("status")["agents"]] == [INNOCENT]

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import harness
 from tests.daemon.harness import PYTHON
 from tests.daemon.test_processes_trees import v1_group
 from tests.faults.guard import Fleet
@@ -156,10 +155,10 @@ clock.boottime_ms = lambda: boottime_ms() + 3_600_000 * os.path.exists({mark!r})
 
 
 def test_i2_a_suspend_of_a_running_daemon_is_told_and_is_nobodys_silence(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet,
 ) -> None:
     mark = fleet.root / "suspended"
-    monkeypatch.setattr(harness, "RUN", SUSPENDABLE.format(mark=str(mark)) + harness.RUN)
+    fleet.run = SUSPENDABLE.format(mark=str(mark)) + fleet.run
     names = [*EXPLAINED, "beats"]
     for name, figure in EXPLAINED.items():
         fleet.program(name, "trouble", f"{name}{figure}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.client.errors import AgentdError
+from agentd.client.errors import AgentdError, TimedOut
 from agentd.fleet import jetstream, streams
 from agentd.fleet.commands import request
 from agentd.fleet.connection import Connection, Message
@@ -138,6 +138,21 @@ async def test_nobody_reads_answers_to_others(guarded: Guarded, link: Running) -
     assert heard == []
     await asyncio.gather(operator.close(), spy.close())
     await link.stop()
+
+
+async def test_who_was_asked_cannot_guess_where_another_answer_goes(guarded: Guarded) -> None:
+    """Any host may publish into inboxes: an address that counts up would let it answer for all."""
+    operator, host = await guarded.connect("ada"), await guarded.connect("one")
+    asked: list[str] = []
+    await host.listen("agentd.one.cmd.view.*", lambda message: asked.append(message.reply))
+    for _ in range(2):
+        with contextlib.suppress(TimedOut):
+            await operator.request("agentd.one.cmd.view.ping", timeout_s=0.1)
+    await until(lambda: len(asked) == 2)
+    ends = [bytes.fromhex(reply.rpartition(".")[2]) for reply in asked]
+    assert ends[0] != ends[1]
+    assert min(map(len, ends)) >= 12
+    await asyncio.gather(operator.close(), host.close())
 
 
 async def test_a_fleet_that_nobody_set_up_says_how(

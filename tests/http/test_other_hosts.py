@@ -1,5 +1,6 @@
 """The dashboard over all hosts: seen, asked and changed through the fleet's engine."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,22 @@ async def test_the_page_shows_all_hosts(site: Site) -> None:
     context = page_context(Call(site.service, request, site.access.visitor(_with_token())))
     view = live(context, await site.daemon.ask("status"), [])
     assert any("machine-2" in key for key in view.rows)
+
+
+async def test_this_host_is_not_shown_as_another_by_its_name_in_the_fleet(
+    start: Start, server: NatsServer, tmp_path: Path
+) -> None:
+    """The daemon calls itself as the system does; `[fleet] name` may be another word."""
+    await start("machine-1")
+    hosts = await hosts_of(FleetConfig(nats=[server.url], name="machine-1"), tmp_path)
+    await until(lambda: any(one["status"] for one in hosts.all()))
+    made = Site(token=TOKEN, operate=True)
+    made.service.hosts = hosts
+    page = (await made.get("/", **bearer())).body.decode()
+    assert set(re.findall('data-host="([^"]+)"', page)) == {"machine-1"}
+    rows = re.findall('data-row="([^"]+)" data-kind="agent"', page)
+    assert sorted(rows) == sorted(f"machine-1/{one['name']}" for one in made.daemon.agents)
+    await hosts.close()
 
 
 def _with_token() -> Any:  # noqa: ANN401 - as much of a request as is looked at

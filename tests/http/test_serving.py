@@ -157,3 +157,13 @@ async def test_a_certificate_that_is_none_is_told(tmp_path, text: str | None) ->
         serving.server_of(
             lambda *_: asyncio.sleep(0), Settings("127.0.0.1", 0, "", False, cert, cert)
         )
+
+
+@pytest.mark.parametrize(
+    ("listen", "link"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7")],  # noqa: S104 - nothing listens
+)
+def test_the_link_names_a_host_that_the_server_answers_to(listen: str, link: str) -> None:
+    settings = Settings(listen, 0, TOKEN)
+    assert settings.link_host == link
+    assert link in settings.host_names

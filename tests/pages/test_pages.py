@@ -156,6 +156,33 @@ def test_a_lost_host_is_never_shown_as_well() -> None:
     assert view.rows["stage/b"].data["host"] == "stage"
 
 
+def test_what_was_heard_before_is_not_shown_as_well_while_the_fleet_is_away() -> None:
+    away = pages.HostView(
+        "machine-3", "up", status={**status(agent("a")), "host": "machine-3"}, error="not connected"
+    )
+    here = pages.HostView("stage", "up", status=status(agent("b")), error="not connected")
+    view = pages.live(pages.Context(hosts=(here, away)), status(agent("b")), [])
+    assert view.rows[":page"].slots["headline"].text == "Nothing is heard of machine-3."
+    assert view.rows["machine-3/a"].slots["health"].text == "unknown"
+    assert view.rows["host:machine-3"].slots["agents"].text == "not known"
+    assert view.rows["stage/b"].group == Group.FINE
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"cooldown_s": "soon"}, {"budgets": [{"used": 1, "limit": "x"}]}, {"tags": 1}],
+)
+def test_a_status_that_makes_no_sense_costs_its_own_host_alone(odd: dict[str, Any]) -> None:
+    foreign = {**status(agent("a")), "host": "machine-3"}
+    foreign["agents"][0] |= odd
+    here = pages.HostView("stage", "up", status=status(agent("b")))
+    context = pages.Context(hosts=(here, pages.HostView("machine-3", "up", status=foreign)))
+    view = pages.live(context, status(agent("b")), [])
+    assert view.rows["stage/b"].group == Group.FINE
+    assert view.rows["host:machine-3"].slots["error"].text == "its status makes no sense"
+    assert view.rows[":page"].tone == "bad"
+
+
 def test_a_sparkline_has_gaps_where_nothing_is_known() -> None:
     drawn = pages.spark("memory", {"rss_bytes": [1, 2, None, 3, 4]}, "memory of <a>")
     svg = ET.fromstring(drawn)  # noqa: S314 - made here

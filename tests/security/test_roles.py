@@ -161,8 +161,11 @@ def test_l4_no_other_spelling_of_a_command_is_one(cast: Cast, who: str) -> None:
 def test_c10_each_agent_that_commanded_is_named(cast: Cast) -> None:
     for who in ("agent by tree", "agent by token", "external agent"):
         cast.parts[who].ask(command("kill", 5))
-    named = {event["agent"] for event in cast.daemon.events(kind="security.refused")}
-    assert {"tree", "rootish", "outer"} <= named
+
+    def named() -> set[str]:
+        return {event["agent"] for event in cast.daemon.events(kind="security.refused")}
+
+    cast.daemon.until_true(lambda: {"tree", "rootish", "outer"} <= named(), lambda: str(named()))
     counted = cast.daemon.ask("daemon")["counters"]["sockets"]
     assert counted["commands_forbidden"] > len(COMMANDS)
     assert counted["faults"] == 0

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from agentd.cli.lazy import HintedUsageError
+from agentd.config.names import FLEET_HOST
 
 HOSTS_MAX: Final = 1_000
 ALL: Final = "@all"
@@ -12,7 +13,6 @@ _NATS: Final = "nats:"
 # What ssh knows as a host: a name of its configuration, user@host, an address, ssh://host:port.
 # No dash at the beginning (an option), no blank, quote, backslash or other word of a shell.
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_\[:][A-Za-z0-9_.@:%/\[\]+~-]{0,254}")
-_FLEET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 class Host(NamedTuple):
@@ -45,7 +45,7 @@ def hosts_of(words: str, listed: Callable[[], Mapping[str, str]]) -> list[Host]:
 
 def fleet_host(name: str) -> Host:
     """Return the host of the fleet of this name; what can be none is a usage error."""
-    if not _FLEET_NAME.fullmatch(name):
+    if not FLEET_HOST.fullmatch(name):
         raise HintedUsageError(f"{name!r} is not the name of a host", "agentctl fleet status")
     return Host(name, name, over_nats=True)
 

@@ -1,7 +1,7 @@
 """The hosts of a fleet as tables: one row an agent, or one row a host."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from agentd.cli.views.agents import (
     COLUMNS,
@@ -15,9 +15,10 @@ from agentd.cli.views.agents import (
 from agentd.cli.views.journal import event_table
 from agentd.cli.views.table import Cell, Table, cell
 from agentd.cli.views.words import clock
-from agentd.reporting.words import visible
+from agentd.reporting.words import SENSELESS, visible
 
 Document = dict[str, Any]
+Shown = TypeVar("Shown")
 
 HOST_COLUMNS: Final = (
     "HOST",
@@ -34,6 +35,10 @@ STATE_STYLE: Final = {"up": "green", "lost": "bold red"}
 
 def fleet_table(hosts: Sequence[Document]) -> Table:
     """Lay out all agents of all hosts. Of a lost one nothing is shown as if it were so still."""
+    return _bearing(_fleet_table, hosts)
+
+
+def _fleet_table(hosts: Sequence[Document]) -> Table:
     rows: list[Sequence[Cell]] = []
     for host in hosts:
         if host["state"] == "up" and host.get("status"):
@@ -48,6 +53,10 @@ def fleet_table(hosts: Sequence[Document]) -> Table:
 
 def hosts_table(hosts: Sequence[Document]) -> Table:
     """Lay out a row a host."""
+    return _bearing(_hosts_table, hosts)
+
+
+def _hosts_table(hosts: Sequence[Document]) -> Table:
     rows = [_host_row(host) for host in hosts]
     return Table(HOST_COLUMNS, rows, footer(hosts), spare=("VERSION", "SEEN"), wraps=True)
 
@@ -67,8 +76,10 @@ def footer(hosts: Sequence[Document]) -> str:
 
 def fleet_verdict(hosts: Sequence[Document]) -> tuple[int, str]:
     """Judge the fleet as a monitoring plugin: a lost host is critical, its agents aren't known."""
-    if not hosts:
-        return 3, "agentd UNKNOWN: no hosts"
+    return _bearing(_fleet_verdict, hosts) if hosts else (3, "agentd UNKNOWN: no hosts")
+
+
+def _fleet_verdict(hosts: Sequence[Document]) -> tuple[int, str]:
     level, said = 0, []
     ranks = (0, 3, 1, 2)
     for host in hosts:
@@ -91,6 +102,22 @@ def fleet_events(events: Sequence[Document], today: str = "") -> Table:
     table = event_table(list(events), today)
     rows = [(cell(event.get("host")), *row) for event, row in zip(events, table.rows, strict=True)]
     return table._replace(columns=("HOST", *table.columns), rows=rows)
+
+
+def _bearing(show: Callable[[Sequence[Document]], Shown], hosts: Sequence[Document]) -> Shown:
+    """Return what is shown of all hosts; a status that makes no sense costs its own host alone."""
+
+    def borne(host: Document) -> Document:
+        try:
+            show([host])
+        except SENSELESS:
+            return {**host, "status": None, "error": "its status makes no sense"}
+        return host
+
+    try:
+        return show(hosts)
+    except SENSELESS:
+        return show([borne(host) for host in hosts])
 
 
 def _row(host: Document, remark: str) -> list[Cell]:

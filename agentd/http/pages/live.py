@@ -1,7 +1,7 @@
 """All rows of the page from the documents of one moment, and what changed since the last."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agentd.http.pages.agentrow import agent_row, incident_path
@@ -9,7 +9,7 @@ from agentd.http.pages.context import Context, Document, HostView
 from agentd.http.pages.judging import TITLES, Group, headline
 from agentd.http.pages.slots import Row, Slot, Tone, moment_ms
 from agentd.http.pages.times import wall_ms
-from agentd.reporting.words import number, size
+from agentd.reporting.words import SENSELESS, number, size
 
 PAGE_KEY: Final = ":page"
 NAMED_MAX: Final = 4
@@ -36,8 +36,15 @@ class View:
 def live(context: Context, status: Document, incidents: Sequence[Document]) -> View:
     """Judge and write every agent of every host; `incidents` are the open ones of this host."""
     now_ms = wall_ms(status.get("time"))
-    rows = [*_own_rows(context, status, incidents, now_ms), *_other_rows(context, status, now_ms)]
-    hosts = [_host_row(host) for host in context.hosts]
+    rows = list(_own_rows(context, status, incidents, now_ms))
+    hosts, seen = [], []
+    for told in context.hosts:
+        own = told.name == status.get("host")
+        host, found = (told, []) if own else _rows_of(told, now_ms)
+        seen.append(host)
+        hosts.append(_host_row(host))
+        rows += found
+    context = replace(context, hosts=seen)
     page = _page_row(context, status, [row for row in rows if row.group], now_ms)
     return View(now_ms, {row.key: row for row in (page, *hosts, *rows)})
 
@@ -74,23 +81,35 @@ def _own_rows(
             yield _notice(incident, host)
 
 
-def _other_rows(context: Context, status: Document, now_ms: int) -> Iterator[Row]:
-    """Yield the agents of the other hosts; of a lost one as they were last heard of."""
-    for host in context.hosts:
-        if host.name == status.get("host") or host.status is None:
-            continue
+def _rows_of(host: HostView, now_ms: int) -> tuple[HostView, list[Row]]:
+    """Return another host with its agents; of a lost one as they were last heard of.
+
+    A status that makes no sense costs the host that sent it its rows, and nobody else theirs.
+    """
+    if host.status is None:
+        return host, []
+    try:
         then_ms = wall_ms(host.status.get("time")) or now_ms
-        for agent in host.status.get("agents") or ():
-            row = agent_row(agent, now_ms=then_ms, host=host.name)
-            yield row if host.state == "up" else _unknown(row, host)
+        rows = [
+            agent_row(agent, now_ms=then_ms, host=host.name)
+            for agent in host.status.get("agents") or ()
+        ]
+    except SENSELESS:
+        return replace(host, state="lost", status=None, error="its status makes no sense"), []
+    return host, rows if _is_known(host) else [_unknown(row, host) for row in rows]
+
+
+def _is_known(host: HostView) -> bool:
+    """Whether its status is true now: it isn't while the host, its agentd or the fleet is away."""
+    return host.state == "up" and not host.error
 
 
 def _unknown(row: Row, host: HostView) -> Row:
-    """Return the row of an agent on a lost host: nothing of what it was is claimed to be so."""
+    """Return the row of an agent of which nothing is heard: what it was isn't claimed to be so."""
     slots = {
         **{name: _still(slot) for name, slot in row.slots.items()},
         "health": Slot("unknown"),
-        "state": Slot("host lost"),
+        "state": Slot("not known" if host.state == "up" else "host lost"),
         "why": Slot(f"nothing is heard of {host.name}; what is shown was true before", tone="bad"),
     }
     return Row(
@@ -135,23 +154,23 @@ def _notice(incident: Document, host: str) -> Row:
 
 def _host_row(host: HostView) -> Row:
     agents = (host.status or {}).get("agents") or ()
-    lost = host.state != "up"
+    lost, known = host.state != "up", _is_known(host)
     healthy = sum(agent.get("health") == "healthy" for agent in agents)
     return Row(
         kind="host",
         key=f"host:{host.name}",
         slots={
             "name": Slot(host.name),
-            "state": Slot("lost" if lost else "up", tone="bad" if lost else "good"),
+            "state": Slot("lost" if lost else "up", tone="good" if known else "bad"),
             "seen": Slot(
                 " ago" if lost else "",
                 lead="last seen " if lost else "",
                 since_ms=(wall_ms(host.seen) or None) if lost else None,
             ),
-            "agents": Slot(f"{healthy} of {len(agents)} healthy" if not lost else "not known"),
+            "agents": Slot(f"{healthy} of {len(agents)} healthy" if known else "not known"),
             "error": Slot(host.error or "", tone="bad"),
         },
-        tone="bad" if lost else "good",
+        tone="good" if known else "bad",
         data={"host": host.name},
     )
 
@@ -162,6 +181,14 @@ def _page_row(context: Context, status: Document, rows: Iterable[Row], now_ms: i
     lost = [host.name for host in context.hosts if host.state != "up"]
     daemon = status.get("daemon") or {}
     text, tone = headline(counts, lost, str(daemon.get("storage") or ""))
+    unknown = [
+        host.name
+        for host in context.hosts
+        if not _is_known(host) and host.name != status.get("host")
+    ]
+    if unknown and tone != "bad":
+        more = f" and {len(unknown) - NAMED_MAX} more" if len(unknown) > NAMED_MAX else ""
+        text, tone = f"Nothing is heard of {', '.join(unknown[:NAMED_MAX])}{more}.", "bad"
     return Row(
         kind="page",
         key=PAGE_KEY,

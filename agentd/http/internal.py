@@ -1,4 +1,4 @@
-"""The server as the daemon's helper: its settings from the config, its life from the channel."""
+"""The server as an internal agent: its settings from the config, its life from the channel."""
 
 import asyncio
 import logging
