@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from agentd.client.errors import AgentdError
-from agentd.config.names import FLEET_HOST
+from agentd.config.names import AGENT_NAME, FLEET_HOST
 from agentd.config.network_checks import TTL_MS_MIN, own_name
 from agentd.config.schema import FleetConfig
 
@@ -31,12 +31,15 @@ class FleetSettings:
     def from_config(cls, fleet: FleetConfig, directory: Path) -> Self:
         """Return the settings of a `[fleet]` table whose file stands in `directory`.
 
-        `invalid_config` where no server is named, or the name can't be part of a subject.
+        `invalid_config` where no server is named, or the name or prefix can't be part of a subject.
         """
         if not fleet.nats:
             raise AgentdError(
                 "invalid_config", "fleet.nats names no server", 'such as nats = ["tls://HOST:4222"]'
             )
+        if not AGENT_NAME.fullmatch(fleet.prefix.lower()):
+            told = f"fleet.prefix: {fleet.prefix!r} is not one word of letters, digits, - and _"
+            raise AgentdError("invalid_config", told)
         if fleet.ttl_ms < TTL_MS_MIN:
             raise AgentdError("invalid_config", f"fleet.ttl is below {TTL_MS_MIN // 1000}s")
         return cls(

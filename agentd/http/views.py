@@ -113,7 +113,11 @@ async def sign_in_page(call: Call) -> Response:
     code = call.request.query_params.get("code")
     if not code:
         return HTMLResponse(pages.sign_in(page_context(call)))
-    return _signed_in(call, call.service.access.follow_link(code, call.request))
+    try:
+        cookie = call.service.access.follow_link(code, call.request)
+    except Refused as refused:
+        return _sign_in_again(call, refused, "This link has been used, or is too old.")
+    return _signed_in(call, cookie)
 
 
 async def sign_in(call: Call) -> Response:
@@ -123,11 +127,15 @@ async def sign_in(call: Call) -> Response:
     try:
         cookie = call.service.access.sign_in(sent.strip(), call.request)
     except Refused as refused:
-        if refused.code != "unauthorized":
-            raise
-        page = pages.sign_in(page_context(call), refused=True)
-        return HTMLResponse(page, refused.status, refused.headers)
+        return _sign_in_again(call, refused, "That was not the token.")
     return _signed_in(call, cookie)
+
+
+def _sign_in_again(call: Call, refused: Refused, told: str) -> Response:
+    if refused.code != "unauthorized":
+        raise refused
+    page = pages.sign_in(page_context(call), refused=told)
+    return HTMLResponse(page, refused.status, refused.headers)
 
 
 def _signed_in(call: Call, cookie: str) -> Response:

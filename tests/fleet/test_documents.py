@@ -134,6 +134,7 @@ def test_credentials_that_are_none_are_refused(tmp_path: Path, text: str) -> Non
         FleetConfig(),
         FleetConfig(nats=["nats://h"], name="a.b"),
         FleetConfig(nats=["nats://h"], ttl_ms=10),
+        FleetConfig(nats=["nats://h"], prefix="a b"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(fleet: FleetConfig) -> None:

@@ -237,7 +237,9 @@ async def test_a_link_signs_in_once(site: Site) -> None:
     assert answer.status == 303
     cookie = answer.headers["set-cookie"].partition(";")[0]
     assert (await site.get("/api/v1/status", cookie=cookie)).status == 200
-    assert (await site.get(f"/sign-in?code={code}")).status == 401
+    again = await site.get(f"/sign-in?code={code}")
+    assert again.status == 401
+    assert "This link has been used, or is too old." in str(again.body)
     assert (await site.get("/sign-in?code=guess")).status == 401
 
 

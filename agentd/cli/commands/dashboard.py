@@ -27,8 +27,8 @@ EXTRA = "pip install 'agentd-supervisor[http]'"
 def command(call: Invocation, listen: str, *, opens: bool, operate: bool, fleet: bool) -> None:
     """Show the fleet in a browser, with your own rights, until Ctrl-C.
 
-    Prints a link that signs in once; whoever has it first can see what you can see. Nothing is
-    kept afterwards. With --timeout it ends after so long.
+    Prints a link that signs in once, within ten minutes; whoever has it first can see what you
+    can see. Nothing is kept afterwards. With --timeout it ends after so long.
     """
     try:
         from agentd.cli.remote.nats import settings_of  # noqa: PLC0415 - as above
@@ -42,7 +42,7 @@ def command(call: Invocation, listen: str, *, opens: bool, operate: bool, fleet:
             call.print_json({"url": url})
         else:
             print(url, flush=True)
-        call.note("the link signs in once; Ctrl-C ends the dashboard")
+        call.note("the link signs in once, within ten minutes; Ctrl-C ends the dashboard")
         if opens and not click.launch(url):
             print("agentctl: no browser could be opened here", file=sys.stderr)
 

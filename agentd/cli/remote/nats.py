@@ -153,8 +153,8 @@ def settings_of(
     try:
         return FleetSettings.from_config(table, directory)
     except AgentdError as error:
-        hint = 'agentctl fleet --nats tls://HOST:4222, or [fleet] nats = ["…"] in your agentd.toml'
-        raise CommandError(FAILED, error.message, hint) from None
+        where = 'agentctl fleet --nats tls://HOST:4222, or [fleet] nats = ["…"] in your agentd.toml'
+        raise CommandError(FAILED, error.message, error.hint if table.nats else where) from None
 
 
 def needs_extra() -> None:

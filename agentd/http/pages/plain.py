@@ -1,20 +1,25 @@
 """The pages with little on them: sign in, an error, a daemon that doesn't answer."""
 
+from typing import Final
+
 from agentd.http.pages.context import Context
 from agentd.http.pages.fleet import stream_path
 from agentd.http.pages.frame import page
 from agentd.http.pages.markup import tag
 
+SIGN_IN_WITH: Final = (
+    "The token is in the file that [http] token_file names. An `agentctl dashboard` has none: "
+    "start it again for a new link."
+)
 
-def sign_in(context: Context, *, refused: bool = False) -> str:
-    """Return the form that takes the token; `refused`: the last one was wrong."""
+
+def sign_in(context: Context, *, refused: str = "") -> str:
+    """Return the form that takes the token; `refused`: what was wrong with the last try."""
     form = tag(
         "form",
         tag("h1", "Sign in"),
-        tag("p", "The token is in the file that [http] token_file names.", class_="quiet"),
-        tag("p", "That was not the token.", role="alert", class_="health", data_tone="bad")
-        if refused
-        else None,
+        tag("p", SIGN_IN_WITH, class_="quiet"),
+        tag("p", refused, role="alert", class_="health", data_tone="bad") if refused else None,
         # A place for the name, which password managers ask for; there is but one.
         tag("input", name="name", value="agentd", autocomplete="username", hidden=True),
         tag("label", "Token", for_="token"),
