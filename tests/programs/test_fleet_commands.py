@@ -160,9 +160,10 @@ def test_events_of_all_hosts_are_shown_and_followed(machines: Machines) -> None:
         out = follower.stdout.fileno()
         os.set_blocking(out, False)
         try:
-            read_until(out, lambda seen: b"\n" in seen, timeout_s=WAIT_S)
+            read_until(out, lambda seen: seen.endswith(b"\n"), timeout_s=WAIT_S)
             machines.run("fleet", "hold", "two/worker", "--reason", "first")
-            read_until(out, lambda seen: b"first" in seen, timeout_s=WAIT_S)
+            read_until(out, lambda seen: b"first" in seen and seen.endswith(b"\n"),
+                       timeout_s=WAIT_S)  # fmt: skip
             machines.guarded.server.kill()
             machines.guarded.server.start()
             machines.until(lambda done: not done.returncode, "-H", "nats:two", "ping")
