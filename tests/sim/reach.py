@@ -24,7 +24,6 @@ NEVER: Mapping[tuple[State, Trigger], str] = {
     (State.STARTING, Trigger.WAIT_PARKED): _ENDED_WAITING,
     (State.RUNNING, Trigger.WAIT_PARKED): _ENDED_WAITING,
     (State.STOPPING, Trigger.WAIT_PARKED): _ENDED_WAITING,
-    (State.PAUSED, Trigger.WAIT_PARKED): _ENDED_WAITING,
     (State.STOPPING, Trigger.STOP): "a stop that is overtaken goes on, and moves nothing",
     (State.STOPPING, Trigger.FINISH): f"a stop is never the end of its work; {_SHARED}",
     (State.COOLDOWN, Trigger.RETRY): "a cooldown ends in a start, and that fails while starting",
@@ -36,6 +35,7 @@ NEVER: Mapping[tuple[State, Trigger], str] = {
 SELDOM: Mapping[tuple[State, Trigger], str] = {
     (State.RUNNING, Trigger.HELD_BACK): "its end was lost with a daemon that knew it as running",
     (State.PAUSED, Trigger.FINISH): "it ended well unseen, and was resumed before that was known",
+    (State.PAUSED, Trigger.WAIT_PARKED): "paused in its provider's wait, resumed and ended unseen",
     (State.PAUSED, Trigger.GIVE_UP): "its last failure was lost while it was paused",
     (State.PARKED, Trigger.FINISH): "it ended in the moment in which its provider's wait did",
     (State.PARKED, Trigger.RETRY): "it ended in the moment in which its provider's wait did",
