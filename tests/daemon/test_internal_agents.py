@@ -150,8 +150,8 @@ def test_requests_and_streams_share_a_channel_and_a_stream_can_be_left(internal:
             assert channel.read()["id"] == f"f{number}"
             assert channel.ask("unfollow", id=f"f{number}") == {"ended": True}
         assert channel.ask("unfollow", id="f3") == {"ended": False}
-        channel.send("events", "g", follow=True)
-        channel.send("events", "h", follow=True)
+        channel.send("events", "g", follow=True, limit=1)
+        channel.send("events", "h", follow=True, limit=1)
         channel.send("pause", "p", select=["plain"])
         seen: set[str] = set()
         while seen != {"g", "h", "p"}:
