@@ -32,7 +32,6 @@ def take(turn: Turn, event: HostsSeen, periods: Periods | None) -> None:
                 _tell_lost(turn, host)
         elsewhere.tell(turn, open_before)
         fleet_budget.note_common(turn, view, periods)
-    fleet_budget.judge(turn, periods)
     turn.do(Reply(event.request, result=_of_us(turn, wanted, periods)))
 
 

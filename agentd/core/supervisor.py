@@ -249,6 +249,7 @@ class Supervisor:
             case ev.HostsSeen():
                 hosts_news.take(turn, event, self.periods)
                 late_starts.make_up(turn, self.put_off)
+                fleet_budget.judge(turn, self.periods)  # also those that start with this news
 
     def _asked(self, turn: Turn, event: ev.AgentAsked) -> None:
         agent = self.agents.get(event.agent)

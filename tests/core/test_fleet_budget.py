@@ -12,7 +12,7 @@ from agentd.core.lines import Heartbeat
 from agentd.core.states import Intent, State
 from tests.core.cases import MINUTE, SILENT_OK, S, alerts, kept, only
 from tests.core.fleet import Fleet, config
-from tests.core.others import PATIENCE_MS, begun_anew, link, linked, see, see_until
+from tests.core.others import PATIENCE_MS, agent, begun_anew, host, link, linked, see, see_until
 
 DAY_MS = 86_400_000
 USD = 1_000_000
@@ -142,6 +142,24 @@ def test_a_start_by_hand_overrides_it_as_a_resume_does() -> None:
     fleet.ask("start", "a", at_ms=3 * S)
     see_until(fleet, MINUTE, date=TODAY)
     assert intent_of(fleet, "a") is Intent.UP
+
+
+def test_a_start_that_comes_with_the_news_that_all_is_spent_is_paused_by_that_news() -> None:
+    fleet = linked(
+        {"a": config(heartbeat=SILENT_OK, depends_on=["machine-3/orders"])}, link(10.0)
+    ).start()
+    fleet.tell(day(1))
+    see(fleet, 1 * S, host("machine-3", agent("orders")), date=TODAY)
+    spend(fleet, "a", 5.0, 2 * S)
+    fleet.ask("stop", "a", at_ms=3 * S)
+    fleet.end("a", 4 * S, signal=15)
+    see(fleet, 5 * S, host("machine-3", agent("orders", ready=False)), date=TODAY)
+    fleet.ask("start", "a", at_ms=6 * S)
+    assert fleet.starts_of("a") == [1 * S]
+    ready = host("machine-3", agent("orders"))
+    see(fleet, 7 * S, ready, date=TODAY, others_micros=5 * USD, hosts_total=2)
+    assert fleet.starts_of("a") == [1 * S, 7 * S]
+    assert intent_of(fleet, "a") is Intent.PAUSED
 
 
 def test_the_incident_ends_with_the_day_once_its_agents_are_well() -> None:

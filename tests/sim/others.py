@@ -295,10 +295,7 @@ class Others:
         if paused and not over:
             raise Broken(f"{agent.name}: paused, though there is room in the fleet's budget")
         overridden = agent.name in self.let_go or BUDGET in agent.durable.budgets_overridden
-        # A start that waited for another host may come with the very view: judged with the next.
-        begins = any(isinstance(one, do.Spawn) and one.agent == agent.name for one in effects)
         runs = agent.has_process and agent.intent is Intent.UP and not agent.config.external
-        runs = runs and not begins
         if over and runs and _spent(agent) > 0 and not overridden:
             raise Broken(f"{agent.name}: goes on over the fleet's budget")
 
