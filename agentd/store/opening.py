@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agentd.store import kinds
 from agentd.store.connection import Trouble, open_reader, open_writer, told, trouble_of
 from agentd.store.directory import check_file, sync_directory
 from agentd.store.incidents import INCIDENT_MARK
@@ -29,6 +30,7 @@ _STATE_TABLES: Final = (
     "spawns",
     "requests",
     "marks",
+    "baselines",
     "incidents",
     "alerts",
     "deliveries",
@@ -170,13 +172,17 @@ def _check_untouched(path: Path) -> None:
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size <= WHOLE_CHECK_BYTES:
-        checks = ["PRAGMA quick_check(1)"]
+        tables, checks = tuple(kinds.tables()), ["PRAGMA quick_check(1)"]
     else:
-        checks = [f"PRAGMA quick_check({table})" for table in _STATE_TABLES]
+        tables = _STATE_TABLES
+        checks = [f"PRAGMA quick_check({table})" for table in tables]
     for check in checks:
         found = connection.execute(check).fetchone()[0]
         if found != "ok":
             raise NotAStore(str(found))
+    for table in tables:
+        if kinds.misnumbered(connection, table):
+            raise NotAStore(f"table {table} holds something else where numbers belong")
     for name, durable, crc in connection.execute("SELECT name, durable, crc FROM agents"):
         if proved(name, durable, crc) is None:
             raise NotAStore(f"the row of agent {name!r} is not what was written")

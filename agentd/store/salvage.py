@@ -13,18 +13,18 @@ from typing import Final
 
 from agentd.store import incidents, outbox
 from agentd.store.connection import SPOILT, open_reader
+from agentd.store.kinds import fits, tables
 from agentd.store.statements import proved
 
-# The columns of each table.
-_SALVAGED: Final = {
-    "agents": 6,
-    "spawns": 12,
-    "requests": 6,
-    "checkpoints": 9,
-    "incidents": 14,
-    "alerts": 10,
-    "deliveries": 6,
-}
+_SALVAGED: Final = (
+    "agents",
+    "spawns",
+    "requests",
+    "checkpoints",
+    "incidents",
+    "alerts",
+    "deliveries",
+)
 _STATE: Final = 2  # the place of a delivery's state
 
 Rows = list[tuple[object, ...]]
@@ -47,7 +47,7 @@ class Salvaged:
     def write(self, connection: sqlite3.Connection) -> None:
         """Put all of it into a new store; a row that doesn't fit its table is left out."""
         for table, rows in self.rows.items():
-            holes = ", ".join("?" * _SALVAGED[table])
+            holes = ", ".join("?" * len(tables()[table]))
             insert = f"INSERT OR IGNORE INTO {table} VALUES ({holes})"  # noqa: S608 - names of ours
             connection.executemany(insert, rows).close()
         incidents.write_agents(connection)
@@ -82,12 +82,12 @@ def _readable(connection: sqlite3.Connection, table: str) -> Rows:
     # What was read before it broke is still there.
     with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
         rows.extend(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 - a name of ours
-    return [row for row in rows if _is_whole(row, _SALVAGED[table])]
+    return [row for row in rows if _is_whole(row, table)]
 
 
-def _is_whole(row: tuple[object, ...], columns: int) -> bool:
+def _is_whole(row: tuple[object, ...], table: str) -> bool:
     spoilt = any(isinstance(value, str) and SPOILT in value for value in row)
-    return len(row) == columns and row[0] is not None and not spoilt
+    return fits(table, row) and row[0] is not None and not spoilt
 
 
 def _last_id(connection: sqlite3.Connection) -> int:

@@ -19,6 +19,7 @@ import pytest
 from bench.killed import play
 from bench.killed_fleets import Agentd
 from tests.daemon.harness import Document, Refused, alive
+from tests.dice import seed
 from tests.faults.guard import INNOCENT, PROGRAMS, Fleet
 from tests.stopwatch import Stopwatch
 
@@ -45,9 +46,7 @@ class Ledger:
 
 @pytest.mark.timeout(240)  # so many starts of a daemon, each of some seconds of CPU under load
 def test_g1_k1_k3_a_daemon_killed_at_any_moment_forgets_and_doubles_nothing(fleet: Fleet) -> None:
-    seed = int(os.environ.get("AGENTD_SEED") or random.randrange(1 << 32))  # noqa: S311 - dice, not secrets
-    print(f"AGENTD_SEED={seed}")  # noqa: T201 - shown when it fails
-    rng = random.Random(seed)  # noqa: S311 - dice, not secrets
+    rng = random.Random(seed())  # noqa: S311 - dice, not secrets
     names = ["steady", "beats", "crashy", "family", "deaf"]
     fleet.sleeper("steady")
     fleet.program("beats", "trouble", "on")
@@ -64,10 +63,8 @@ def test_g1_k1_k3_a_daemon_killed_at_any_moment_forgets_and_doubles_nothing(flee
 @pytest.mark.timeout(60 + 30 * COUNTED_ROUNDS)
 def test_g1_g3_agents_that_count_go_on_over_every_kill_of_the_daemon() -> None:
     """Same pids, one copy each, no number lost or twice, no stop undone, no exit invented."""
-    seed = int(os.environ.get("AGENTD_SEED") or random.randrange(1 << 32))  # noqa: S311 - dice, not secrets
-    print(f"AGENTD_SEED={seed}")  # noqa: T201 - shown when it fails
     with Agentd(COUNTING_AGENTS) as fleet:
-        tally = play(fleet, COUNTED_ROUNDS, seed)
+        tally = play(fleet, COUNTED_ROUNDS, seed())
     assert tally.rounds == COUNTED_ROUNDS
     assert tally.untouched > 0
     assert tally.written > 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.dice import seed
 from tests.store.desk import Desk
 
 Harm = Callable[[bytes, random.Random], bytes]
@@ -32,10 +33,8 @@ def flipped(blob: bytes, draw: random.Random) -> bytes:
 
 
 def damaged(whole: Path, harm: Harm) -> Iterator[Desk]:
-    """Yield copies of the closed store in `whole`, each damaged by chance; the seed is printed."""
-    seed = random.randrange(1 << 32)  # noqa: S311 - chance, not secrets
-    print(f"seed {seed}")  # noqa: T201 - shown with a failure
-    draw = random.Random(seed)  # noqa: S311 - chance, not secrets
+    """Yield copies of the closed store in `whole`, each damaged by chance."""
+    draw = random.Random(seed())  # noqa: S311 - chance, not secrets
     blob = Desk(whole).path.read_bytes()
     for number in range(DRAWS):
         desk = Desk(whole.with_name(f"state-{number}"))

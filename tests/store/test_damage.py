@@ -1,6 +1,8 @@
 """A store that is not what was written: moved aside, built anew, intents saved if they can be."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,29 @@ def test_h5_a_flipped_bit_in_a_word_is_noticed_and_the_other_agents_are_saved(
     assert store.spawns() == {"a": SPAWNED}, "what lives can still be recognised"
     assert store.quarantined is not None
     assert b'"paused"' in store.quarantined.read_bytes(), "the damaged file is kept as it was"
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "row", "saved"),
+    [
+        ("agents", "boottime_ms", "name = 'a7'", 39),
+        ("agents", "wall_ms", "name = 'a7'", 39),
+        ("spawns", "start_time", "agent = 'a'", 40),
+        ("marks", "value", "name <> 'version'", 40),
+        ("events", "wall_ms", "id = 7", 40),
+    ],
+)
+def test_h5_a_number_that_became_text_is_noticed_though_sqlite_finds_it_in_order(
+    tmp_path: Path, table: str, column: str, row: str, saved: int
+) -> None:
+    desk = furnished(tmp_path / "state")
+    with closing(sqlite3.connect(desk.path)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = CAST(x'0f4240' AS TEXT) WHERE {row}")  # noqa: S608 - words of ours
+    assert desk.store.rebuilt
+    assert table in desk.store.damage
+    assert desk.store.salvaged == saved
+    assert desk.store.spawns() == ({} if table == "spawns" else {"a": SPAWNED})
     desk.close()
 
 
