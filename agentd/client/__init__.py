@@ -15,7 +15,6 @@ seconds, moments integer milliseconds since 1970. A client belongs to one thread
 
 from collections.abc import Generator, Iterable, Mapping
 from math import inf
-from types import TracebackType
 from typing import Final, Self
 
 from agentd.client.channel import socket_path
@@ -46,12 +45,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -1,14 +1,13 @@
 """One browser, one daemon and one dashboard for the tests of a file; a fresh visit for each."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.browsing import Dashboard, Visit, chromium
 from tests.daemon.harness import Daemon, daemon
+from tests.places import short_root
 
 __all__ = ["daemon"]
 
@@ -33,9 +32,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Daemon]:
     """A daemon with a few agents: three that beat, one that shouts, one that fails."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
+    with short_root() as root:
         under_test = Daemon(root)
         under_test.beater("worker", "task=ticket-918", "step=17", text='tags = ["shop"]')
         under_test.beater("victim", "task=ticket-919")

@@ -94,8 +94,9 @@ def test_the_daemon_that_is_gone_was_last_seen_and_is_shown_again_when_it_is_bac
         terminal.until(lambda text: "NOT REACHABLE, last seen" in text and "healthy?" in text)
         terminal.type(b"j")
         terminal.until(lambda text: "> order-processor" in text)  # keys don't wait for anybody
-        serve(FLEET)
+        back = serve(FLEET)
         terminal.until(lambda text: "NOT REACHABLE" not in text and "healthy?" not in text)
+        assert "status" in back.commands()
 
 
 def test_a_daemon_that_says_nothing_was_last_seen_and_keys_go_on(serve: Serve) -> None:
@@ -111,6 +112,7 @@ def test_a_daemon_that_says_nothing_was_last_seen_and_keys_go_on(serve: Serve) -
         terminal.type(b"j")
         terminal.until(lambda text: "> order-processor" in text)
         terminal.until(lambda text: "NOT REACHABLE, last seen" in text)
+        assert stub.commands().count("status") > 1
 
 
 def test_nothing_is_drawn_while_nothing_changes(serve: Serve) -> None:

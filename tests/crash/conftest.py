@@ -1,9 +1,7 @@
 """Daemons of the enumeration, and the table at the end of it."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +9,7 @@ from tests.crash.bench import Bench
 from tests.crash.points import TABLE
 from tests.faults.conftest import fork_server
 from tests.faults.forked import ForkServer
+from tests.places import short_root
 from tests.sinks.receiver import Receiver
 
 HEAD = ("operation", "injected", "call", "points", "hit", "recovery_s_max")
@@ -29,10 +28,9 @@ class Benches:
         if self.bench is None or failed != self._failed:
             self.close()
             self._failed, self._stack = failed, ExitStack()
-            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="agentd-"))
-            Path(folder).chmod(0o755)
+            root = self._stack.enter_context(short_root())
             receiver = self._stack.enter_context(Receiver())
-            self.bench = Bench(Path(folder), self._server, receiver)
+            self.bench = Bench(root, self._server, receiver)
             self._stack.callback(self.bench.close)
             self.bench.begin()
         return self.bench

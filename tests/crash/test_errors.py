@@ -60,4 +60,5 @@ def test_h3_h4_a_call_of_an_operation_fails(
             tally = by_call.setdefault(name, Tally(operation.name, "error", name))
             tally.add(failed_at(bench, operation, point, error))
         tallies += by_call.values()
+    assert tallies, "no call of it was found"
     record_property(TABLE, as_rows(tallies))

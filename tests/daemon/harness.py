@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 
 from agentd.daemon import grounds
 from agentd.daemon.assembly import ground_name
+from tests.places import short_root
 
 PROGRAMS = Path(__file__).parent / "programs"
 PYTHON = sys.executable
@@ -309,14 +309,8 @@ class Daemon:
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     """A daemon that isn't started yet, on a directory with a short path (a socket's limit)."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
-        under_test = Daemon(root)
-        try:
-            yield under_test
-        finally:
-            under_test.close()
+    with short_root() as root, contextlib.closing(Daemon(root)) as under_test:
+        yield under_test
 
 
 def environment() -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 import json
 import socket
-import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.daemon.harness import PROGRAMS, PYTHON, WAIT_S, Daemon, Refused
+from tests.places import short_root
 
 STAND_IN = (PYTHON, "-S", str(PROGRAMS / "channel.py"))
 RUN = (
@@ -85,11 +86,5 @@ def mode(daemon: Daemon, name: str, word: str) -> None:
 @pytest.fixture
 def internal() -> Iterator[Daemon]:
     """A daemon with stand-ins that isn't started yet."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
-        under_test = stand_ins(root)
-        try:
-            yield under_test
-        finally:
-            under_test.close()
+    with short_root() as root, closing(stand_ins(root)) as under_test:
+        yield under_test

@@ -77,6 +77,7 @@ async def test_an_alert_for_which_there_was_no_thread_is_sent_by_the_next(
     harness.alerts.start()
     harness.fail()
     await harness.until(lambda: harness.store.states() == ["sent"])
+    assert not refusals, "it was refused a thread before"
 
 
 @in_hurried_time
@@ -112,6 +113,7 @@ async def test_a_full_page_of_what_has_to_wait_hides_no_other_agent(
         harness.fail("a", f"a{number}")
     harness.fail("b", "b0")
     await harness.until(lambda: receiver.told() == ["b0"])
+    assert harness.store.states().count("waiting") >= 20, "those of a are not given up for it"
 
 
 @in_hurried_time
@@ -206,6 +208,7 @@ async def test_k8_what_waited_follows_the_first_that_is_taken(
     harness.sinks["ops"].trouble = lambda _: None
     harness.fail("b", "second")
     await harness.until(lambda: harness.sinks["ops"].told() == ["second", "first"])
+    assert len(harness.events("alert.failed")) == 1, "told once, and not of the second"
 
 
 @in_hurried_time
@@ -218,6 +221,7 @@ async def test_a_test_that_went_well_sends_what_waited(monkeypatch: pytest.Monke
     harness.sinks["ops"].trouble = lambda _: None
     harness.alerts.queues["ops"].reachable()
     await harness.until(lambda: harness.store.states() == ["sent"])
+    assert len(harness.sinks["ops"].attempts) == 2
 
 
 @in_hurried_time
@@ -307,6 +311,7 @@ async def test_a_changed_sink_is_tried_at_once(monkeypatch: pytest.MonkeyPatch) 
     harness.sinks["ops"].trouble = lambda _: None
     harness.alerts.use(configured(sink(url="https://b.example")))
     await harness.until(lambda: harness.store.states() == ["sent"])
+    assert len(harness.events("alert.failed")) == 1
 
 
 @in_hurried_time

@@ -1,29 +1,22 @@
 """Fixtures of the fault suite: a fleet on a directory of its own, checked after each test."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 
 import pytest
 
 from tests.faults.forked import ForkServer
 from tests.faults.guard import SEGMENT, Fleet
 from tests.faults.measures import MEASURED, SEEN, Idle, memory_of
+from tests.places import short_root
 
 
 @contextmanager
 def a_fleet() -> Iterator[Fleet]:
     """A fleet that isn't started yet, on a short path (a socket's limit)."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
-        fleet = Fleet(root)
-        try:
-            yield fleet
-        finally:
-            fleet.close()
+    with short_root() as root, closing(Fleet(root)) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="session")

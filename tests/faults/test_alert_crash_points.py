@@ -9,7 +9,6 @@ alert arrives at least once, in order per agent, and what comes twice bears the 
 import os
 import signal
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from tests.daemon.alert_receivers import (
 from tests.daemon.harness import WAIT_S, Document
 from tests.faults.forked import ForkedDaemon, ForkServer
 from tests.faults.test_crash_points import POINTS_MAX, STRACE, STRIDE, Tracer
+from tests.places import short_root
 from tests.sinks.receiver import Received, Receiver
 
 AGENTS = ["a", "b"]
@@ -131,9 +131,7 @@ class Bench:
 
 @contextmanager
 def a_bench(server: ForkServer) -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder, Deadly() as receiver:
-        root = Path(folder)
-        root.chmod(0o755)
+    with short_root() as root, Deadly() as receiver:
         bench = Bench(root, receiver, server)
         try:
             yield bench

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import pytest
 from tests.daemon.harness import PYTHON, WAIT_S, Document
 from tests.faults.forked import ForkedDaemon, ForkServer
 from tests.faults.guard import PROGRAMS
+from tests.places import short_root
 
 STRACE = shutil.which("strace")
 STRIDE = int(os.environ.get("AGENTD_CRASH_STRIDE", "7"))
@@ -125,9 +125,7 @@ class Bench:
 
 @pytest.fixture
 def bench(fork_server: ForkServer) -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
+    with short_root() as root:
         bench = Bench(root, fork_server)
         try:
             yield bench

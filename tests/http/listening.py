@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 from agentd.http.running import Running
@@ -27,12 +26,7 @@ class Listening:
         assert self._up.wait(WAIT_S)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.call(self.running.end)
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import tempfile
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import tomli_w
 
 from tests.daemon.harness import DEFAULTS, PYTHON, Daemon, Document
+from tests.places import short_root
 from tests.programs.places import EXAMPLES
 
 DEADLINE_S = 6
@@ -105,9 +105,8 @@ class Fleet:
 @contextmanager
 def fleet_of(example: Example) -> Iterator[Fleet]:
     """A fleet of one example; its daemon has still to be started."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        Path(folder).chmod(0o755)
-        daemon = Daemon(Path(folder))
+    with short_root() as root:
+        daemon = Daemon(root)
         shared = {
             key: table for key, table in example.settings.items() if key in ("prices", "breakers")
         }

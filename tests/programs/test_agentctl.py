@@ -7,15 +7,14 @@ import re
 import select
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Self
 
 import pytest
 
 from tests.daemon.harness import Daemon
+from tests.places import short_root
 from tests.programs.places import AGENTCTL, BIN
 
 DONE, FAILED, USAGE, NOT, UNKNOWN, NO_SUCH, AWAY, LATE = 0, 1, 2, 3, 4, 5, 7, 124
@@ -23,9 +22,8 @@ DONE, FAILED, USAGE, NOT, UNKNOWN, NO_SUCH, AWAY, LATE = 0, 1, 2, 3, 4, 5, 7, 12
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Daemon]:
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        Path(folder).chmod(0o755)
-        daemon = Daemon(Path(folder))
+    with short_root() as root:
+        daemon = Daemon(root)
         daemon.beater("worker", "task=ticket-918", "step=17", "tool=web_search",
                       text='tags = ["shop"]\ndescription = "answers tickets"')  # fmt: skip
         daemon.sleeper("idler")

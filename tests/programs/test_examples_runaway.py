@@ -8,7 +8,6 @@ played to the decision core in virtual time, at a pace that is written below.
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ import pytest
 import tomli_w
 
 from tests.daemon.harness import PYTHON, Document
+from tests.places import short_root
 from tests.programs.example_agents import Example, Fleet, fleet_of
 from tests.programs.places import AGENTD, EXAMPLES
 from tests.sdk.daemons import FakeDaemon
@@ -35,8 +35,8 @@ Lines = list[Document]
 
 def recorded(fleet: Fleet, trouble: str, cycles: int) -> Lines:
     """Run the agent for some cycles, and return all that it has told its daemon."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        path = Path(folder) / "agentd.sock"
+    with short_root() as root:
+        path = root / "agentd.sock"
         environment = {
             "PATH": os.environ["PATH"],
             "AGENTD_SOCKET": str(path),
@@ -44,7 +44,7 @@ def recorded(fleet: Fleet, trouble: str, cycles: int) -> Lines:
             "OPENAI_BASE_URL": fleet.address(f"{trouble}v1"),
             "CYCLES": str(cycles),
             "PAUSE_S": "0",
-            "LEDGER": f"{folder}/ledger",
+            "LEDGER": str(root / "ledger"),
         }
         agent = EXAMPLES / fleet.example.folder / "agent.py"
         with FakeDaemon(path) as listener:

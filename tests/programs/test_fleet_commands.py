@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests.daemon.harness import DEFAULTS, Daemon
 from tests.fleet.guarded import Guarded
+from tests.places import short_root
 from tests.programs.places import AGENTCTL
 from tests.programs.test_agentctl import environment, read_until
 
@@ -80,9 +80,8 @@ class Machines:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        Path(folder).chmod(0o755)
-        made = Machines(Path(folder))
+    with short_root() as root:
+        made = Machines(root)
         try:
             for daemon in made.daemons.values():
                 daemon.start()

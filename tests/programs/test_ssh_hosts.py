@@ -5,7 +5,6 @@ import os
 import shlex
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.cli.screens import Terminal
 from tests.daemon.harness import Daemon
+from tests.places import short_root
 from tests.programs.places import AGENTCTL, BIN
 from tests.programs.sshd import Sshd
 from tests.programs.test_agentctl import environment, read_until
@@ -39,9 +39,7 @@ class Hosts:
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
+    with short_root() as root:
         daemons = []
         for name in ("one", "two"):
             (root / name).mkdir(mode=0o755)

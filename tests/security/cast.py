@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.harness import DEFAULTS, WAIT_S, Daemon, Document, Refused, read_line
+from tests.places import short_root
 
 RELAY = Path(__file__).parent / "programs" / "relay.py"
 # One that every user may run; a virtual environment's may lie in somebody's home.
@@ -125,9 +125,7 @@ class Cast:
 @contextmanager
 def everybody(configure: Callable[[Daemon], None] = lambda _: None) -> Iterator[Cast]:
     """Start a daemon of root's, two victims, and one of each kind who may come."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
+    with short_root() as root:
         daemon = Daemon(root)
         cast = Cast(daemon)
         try:

@@ -7,13 +7,13 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.harness import DEFAULTS, PYTHON, Daemon, environment
+from tests.places import short_root
 from tests.sinks.receiver import Receiver
 
 PROGRAM = Path(__file__).parent / "programs" / "indiscreet.py"
@@ -47,9 +47,7 @@ Planted = tuple[Daemon, Receiver]
 @pytest.fixture(scope="module")
 def planted() -> Iterator[Planted]:
     """A daemon with a canary in every place, whose agents have told theirs and failed."""
-    with tempfile.TemporaryDirectory(prefix="agentd-") as folder, Receiver() as receiver:
-        root = Path(folder)
-        root.chmod(0o755)
+    with short_root() as root, Receiver() as receiver:
         daemon = Daemon(root)
         try:
             _plant(daemon, receiver)

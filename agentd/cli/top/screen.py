@@ -5,7 +5,6 @@ import os
 import termios
 import tty
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Final, Self
 
 from rich.cells import cell_len, set_cell_size
@@ -43,12 +42,7 @@ class Screen:
         self.take()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.give_back()
 
     def take(self) -> None:
