@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agentd.client import Client
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # what prints a document as JSON has no need for tables
     from agentd.cli.views.table import Table
 
 Document = dict[str, Any]
+
+CHECK_UNKNOWN: Final = 3
+"""`--check` only, whose exit codes are those of monitoring plugins."""
 
 
 class Invocation:
@@ -75,6 +78,17 @@ class Invocation:
             self.print_json(document)
         else:
             self.show(view(document))
+
+    def answer_unknown(self, message: str) -> int:
+        """Answer `--check` where nothing is known; returns the exit code.
+
+        To a monitor every obstacle is the same. With `--json` there is no document to print.
+        """
+        if not self.json:
+            from agentd.reporting.words import visible  # noqa: PLC0415 - only for an error
+
+            self.show(f"agentd UNKNOWN: {visible(message)}")
+        return CHECK_UNKNOWN
 
     def confirm(self, document: Document, view: Callable[[Document], "str | Table"]) -> None:
         """Answer a write: as `answer`, but `--quiet` leaves the words out."""

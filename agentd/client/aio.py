@@ -29,6 +29,7 @@ ASK_S: Final = 10.0
 STREAM_LINES_MAX: Final = 10_000
 """Lines of one stream that may wait to be taken; a reader that is further behind is told so."""
 NO_ARGS: Final[Mapping[str, object]] = MappingProxyType({})
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class AsyncClient:
@@ -136,7 +137,7 @@ class AsyncClient:
             raise self._ended from None
 
     def _write(self, line: Mapping[str, object]) -> None:
-        self._writer.write(json.dumps(line).encode() + b"\n")
+        self._writer.write(encoded(line) + b"\n")
 
     async def _read(self) -> None:
         """Hand each line to whoever waits for it, until the connection is over."""
@@ -172,6 +173,11 @@ class AsyncClient:
                 answer.exception()  # whoever asked may have gone: nothing to warn of
         for stream in self._streams.values():
             stream.end(self._ended)
+
+
+def encoded(value: object) -> bytes:
+    """Return JSON as it is sent: whoever fills a line up to its bound measures with this."""
+    return _COMPACT.encode(value).encode()
 
 
 class _Stream:

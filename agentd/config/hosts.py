@@ -1,7 +1,27 @@
 """Names and addresses of hosts, as far as they show by themselves."""
 
 import ipaddress
+import re
+from typing import Final
 from urllib.parse import urlsplit
+
+_LISTEN: Final = re.compile(
+    r"(?:\[(?P<ip>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})"
+)
+_PORT_MAX: Final = 65_535
+
+
+def listen_address(text: str) -> tuple[str, int] | None:
+    """Return host and port of `127.0.0.1:8484` or `[::1]:8484`; None: it is no such address."""
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found["port"]) > _PORT_MAX:
+        return None
+    if found["ip"]:
+        try:
+            ipaddress.IPv6Address(found["ip"])
+        except ValueError:
+            return None
+    return found["ip"] or found["name"], int(found["port"])
 
 
 def is_loopback(host: str) -> bool:

@@ -19,6 +19,7 @@ from agentd.config.convert import (
 )
 from agentd.config.dependencies import check_dependencies
 from agentd.config.errors import KeyPath
+from agentd.config.fleet_warnings import fleet_warnings
 from agentd.config.internal import extra_warnings
 from agentd.config.loaded import Loaded
 from agentd.config.names import agent_name_mistake
@@ -28,7 +29,7 @@ from agentd.config.schema import BreakerConfig, Config, DaemonConfig, PriceConfi
 from agentd.config.secret_warnings import secret_warnings
 from agentd.config.sink_warnings import sink_warnings
 from agentd.config.sources import (
-    SHORTAGES,
+    READ_SHORTAGES,
     BadTomlError,
     Ownership,
     Source,
@@ -114,6 +115,7 @@ class _Reading:
         loaded.warnings = secret_warnings(config, self._main, tables)
         loaded.warnings += sink_warnings(config, self._main, broken)
         loaded.warnings += extra_warnings(config, self._main)
+        loaded.warnings += fleet_warnings(config, self._main, tables)
         loaded.notices = settings_without_effect(self._main, tables)
         return loaded
 
@@ -214,7 +216,7 @@ class _Reading:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in SHORTAGES:
+            if isinstance(error, OSError) and error.errno in READ_SHORTAGES:
                 raise
             self._problems.add_file(str(directory), None, (), f"cannot be listed: {error}")
             self._main_is_good = False  # else its agents would be taken for removed

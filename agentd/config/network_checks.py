@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from agentd.config.agent_checks import Finding
-from agentd.config.hosts import is_loopback
+from agentd.config.hosts import is_loopback, listen_address
 from agentd.config.names import AGENT_NAME, FLEET_HOST, LABEL
 from agentd.config.schema import FleetConfig, HttpConfig
 
 _NATS: Final = re.compile(r"(?:nats|tls|wss?)://[^\s/]+", re.IGNORECASE)
-_LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]*):(?P<port>[0-9]{1,5})")
 _NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
-_PORT_MAX: Final = 65_535
 _WEB_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:.]+\]?")
 # A bucket of NATS keeps no time shorter than a second, and a host is seen some times in each;
 # below it, what a busy machine takes for a moment would be silence.
@@ -48,10 +46,10 @@ def _http(http: HttpConfig) -> Iterator[Finding]:
 
 
 def _listen(address: str, *, has_token: bool) -> Iterator[Finding]:
-    found = _LISTEN.fullmatch(address)
-    if found is None or int(found["port"]) > _PORT_MAX:
+    found = listen_address(address)
+    if found is None:
         yield ("listen",), f"{address!r} is not an address and a port", 'such as "127.0.0.1:8484"'
-    elif not has_token and not is_loopback(found["host"].strip("[]")):
+    elif not has_token and not is_loopback(found[0]):
         message = "listening beyond this machine needs a token"
         yield ("listen",), message, "set http.token_file, or listen on 127.0.0.1"
 

@@ -15,7 +15,7 @@ from agentd.config.errors import KeyPath, clipped
 
 FILE_BYTES_MAX: Final = 10 << 20
 # The host's trouble, not the file's: what stands in it is not known.
-SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+READ_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _POSITION: Final = re.compile(r" \(at line (\d+), column (\d+)\)$|( \(at end of document\))$")
 
 
@@ -81,7 +81,7 @@ def read_bytes(path: Path) -> tuple[bytes, Ownership]:
         # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, OSError) and error.errno in SHORTAGES:
+        if isinstance(error, OSError) and error.errno in READ_SHORTAGES:
             raise
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UnreadableError(f"cannot be read: {(reason or str(error)).lower()}") from error

@@ -309,8 +309,9 @@ class Assembly:
 
     async def _recorded(self) -> str:
         """Wait until all that was posted by now is decided and on disk; return why it isn't."""
+        failures = self.performer.failures
         await self.loop.caught_up()
-        return await self.performer.recorded()
+        return await self.performer.recorded(failures)
 
     def describe(self, loaded: Loaded) -> None:
         """Say what this config means for isolation and secrets, and what of it has no effect."""

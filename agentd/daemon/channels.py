@@ -11,14 +11,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from agentd.config.names import FLEET_AGENT, HTTP_AGENT, INTERNAL
 from agentd.config.schema import Config
 from agentd.daemon.connections import Connection
 from agentd.daemon.hall import Hall
-from agentd.daemon.peers import RANK, Peer, Role
+from agentd.daemon.peers import Peer, Role
 from agentd.daemon.registry import Incarnation
 
 CHANNEL_ENV: Final = "AGENTD_CHANNEL"
@@ -53,8 +52,7 @@ class Channels:
         """Go by this config: who may do less from now on has less at once, not with its restart."""
         self._roles = roles_of(config)
         for (agent, _), connection in self._served.items():
-            role = min(connection.peer.role, self._roles[agent], key=RANK.__getitem__)
-            connection.peer = replace(connection.peer, role=role)
+            connection.restrict(self._roles[agent])
 
     def open(self, agent: str, ordinal: int) -> int | None:
         """Make the channel of a start; return the child's end, the caller's to close.

@@ -18,7 +18,7 @@ from agentd.daemon.exchange import Exchange
 from agentd.daemon.hall import Hall
 from agentd.daemon.log import log
 from agentd.daemon.outbox import Outbox
-from agentd.daemon.peers import Peer, Role
+from agentd.daemon.peers import RANK, Peer, Role
 from agentd.daemon.registry import Incarnation
 from agentd.wire import replies
 from agentd.wire.limits import LineId
@@ -113,6 +113,12 @@ class Connection:
         self.peer = replace(self.peer, role=Role.AGENT)
         if self._reading:
             self._hall.talking.add(self._sock.fileno())
+
+    def restrict(self, role: Role) -> None:
+        """Have no more rights than those of a role from now on, and be counted as who has them."""
+        self._hall.visitors.leave(self)
+        self.peer = replace(self.peer, role=min(self.peer.role, role, key=RANK.__getitem__))
+        self._hall.visitors.enter(self)
 
     @property
     def waiting(self) -> int:

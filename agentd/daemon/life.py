@@ -251,8 +251,7 @@ class Life:
             parts.aio.call_soon_threadsafe(reload)
 
         self._watch = ConfigWatch(wanted, changed)
-        self._watch.start()
-        return True
+        return self._watch.start()
 
     def _admit(self, loaded: Loaded) -> None:
         """Let in whom this config lets in; the socket may have another mode under it."""

@@ -95,7 +95,7 @@ class Loop:
 
     @property
     def lag_ms(self) -> int:
-        """How late the latest of the last minute's ticks was."""
+        """How late the worst of the last minute's ticks was."""
         return max(self._lags_ms, default=0)
 
     def start(self) -> None:

@@ -49,6 +49,7 @@ _REFUSALS: Final = (
     LogRefused,
     NewerSchema,
     StoreUnavailable,
+    startcheck.CannotStart,
     OSError,
 )
 
@@ -67,10 +68,8 @@ class EarlySignals:
 
 def run(config: Path | None, socket: Path | None) -> int:
     """Run the daemon in the foreground until it is told to end; return the exit code."""
-    if startcheck.is_asked():
-        return _check_start(config, socket)
     try:
-        return _run(config, socket)
+        return (_check_start if startcheck.is_asked() else _run)(config, socket)
     except _REFUSALS as error:
         _complain(f"agentd: {error}")
         return FAILED
@@ -137,13 +136,9 @@ async def _live(givens: Givens, early: EarlySignals, talking: set[int]) -> Life:
 def _check_start(config: Path | None, socket: Path | None) -> int:
     """Say on stderr what would keep this version from starting here; change nothing."""
     _, loaded, where = _read_config(config, socket)
-    try:
-        if not _is_fit(loaded):
-            return FAILED
-        startcheck.check_store(where.state_dir)
-    except (NewerSchema, startcheck.CannotStart) as error:
-        _complain(f"agentd: {error}")
+    if not _is_fit(loaded):
         return FAILED
+    startcheck.check_store(where.state_dir)
     return DONE
 
 

@@ -143,8 +143,10 @@ class Performer:
     alerts: Alerting = field(default_factory=NoAlerts)
     _queue: deque[_Deeds] = field(default_factory=deque)
     _carried: list[Row] = field(default_factory=list)
+    failures: int = 0
+    """Batches that did not get to the disk."""
     _failed: str = ""
-    """Why the last batch is not on disk; empty: it is."""
+    """Why the last of those did not."""
 
     def carry(self, rows: Sequence[Row]) -> None:
         """Have rows go into the store with what the core decides on the fates just posted."""
@@ -190,8 +192,11 @@ class Performer:
         done = partial(self._written, _Deeds([], waits=False), [journal.record], alerts)
         self.store.submit(Batch((journal, *rows)), done)
 
-    async def recorded(self) -> str:
-        """Wait until whatever was decided by now is on disk; return why it isn't, else ""."""
+    async def recorded(self, failures: int) -> str:
+        """Wait until whatever was decided by now is on disk; return why it isn't, else "".
+
+        `failures` is what the count of them was before that was decided.
+        """
         answered = asyncio.get_running_loop().create_future()
 
         def done(_: Outcome) -> None:
@@ -200,7 +205,7 @@ class Performer:
 
         self.store.submit(Batch(()), done)  # batches are answered in their order
         await answered
-        return self._failed
+        return self._failed if self.failures > failures else ""
 
     def _rows_about(self, event: Event, effects: Sequence[Effect]) -> list[Row]:
         """Return what is to be kept beside what the core asks to be kept."""
@@ -223,7 +228,9 @@ class Performer:
     ) -> None:
         """Go on with what waited for a batch: it is durable now, or never will be."""
         deeds.waits = False
-        self._failed = outcome.error
+        if outcome.error:
+            self.failures += 1
+            self._failed = outcome.error
         if alerts:
             self.alerts.raised(alerts, outcome)
         deeds.storage_error = outcome.error

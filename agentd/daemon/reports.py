@@ -115,6 +115,8 @@ class Reports:
 
     def _steps(self, names: Sequence[str], window: series.Window) -> list[Rollup]:
         """Read what agents did in each step of a window; in a thread."""
+        if not names:  # to the store that means all that there ever were
+            return []
         return self.store.rollups(
             agents=names,
             since_wall_ms=window.begins_ms,

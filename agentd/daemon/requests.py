@@ -6,6 +6,7 @@ write with a known id, from the same user, gets the answer it had and isn't run 
 """
 
 import asyncio
+import errno
 import itertools
 import json
 import sqlite3
@@ -42,6 +43,16 @@ WAIT_S_MAX: Final = 86_400.0
 
 # A full disk refuses changes that must be kept, but these are taken from the last reserve.
 TAKEN_WITHOUT_STORAGE: Final = frozenset({"stop", "kill", "shutdown", "signal"})
+
+_REFUSALS: Final[Sequence[tuple[type[Exception], str, str]]] = (
+    (SelectError, "no_such_agent", ""),
+    (BadArgument, "bad_request", ""),
+    (GrepRefused, "bad_request", ""),
+    (InvalidConfig, "invalid_config", "agentd check"),
+    (CannotStart, "conflict", "nothing was changed; agentd goes on as it is"),
+    (TooBusy, "too_busy", "try again"),
+    (TooMany, "too_busy", "try again"),
+)
 
 
 class Asker(Protocol):
@@ -216,26 +227,12 @@ class Requests:
         """Turn what goes wrong into an answer; a bug of ours costs one answer, no more."""
         try:
             await work
-        except SelectError as error:
-            asked.refuse("no_such_agent", str(error), error.hint)
-        except BadArgument as error:
-            asked.refuse("bad_request", str(error), error.hint)
-        except GrepRefused as error:
-            asked.refuse("bad_request", str(error))
-        except InvalidConfig as error:
-            asked.refuse("invalid_config", str(error), "agentd check")
-        except CannotStart as error:
-            asked.refuse("conflict", str(error), "nothing was changed; agentd goes on as it is")
-        except (TooBusy, TooMany) as error:
-            asked.refuse("too_busy", str(error), "try again")
-        except sqlite3.Error as error:
-            asked.refuse("storage_unavailable", f"the store cannot be read: {error}")
-        except Exception as error:  # noqa: BLE001 - answered and logged
-            if isinstance(error, OSError) and error.errno in SHORTAGES:
-                asked.refuse("too_busy", f"the host is short of something: {error}", "try again")
-                return
-            log.error("command.failed", cmd=asked.command.cmd, error=repr(error))
-            asked.refuse("internal", f"{asked.command.cmd}: {error}", "agentctl daemon")
+        except Exception as error:  # noqa: BLE001 - answered, and logged if it is a bug
+            told = _refusal_of(error)
+            if told is None:
+                log.error("command.failed", cmd=asked.command.cmd, error=repr(error))
+                told = "internal", f"{asked.command.cmd}: {error}", "agentctl daemon"
+            asked.refuse(*told)
 
     async def _read(self, asked: Asked) -> None:
         asked.answer(await self._answers.answer(asked.command, viewer=asked.viewer))
@@ -243,11 +240,27 @@ class Requests:
     async def _do(self, asked: Asked) -> None:
         result = await self._deeds[_deed(asked.command)](asked)
         # Which agents a new config restarts stands in no file: that they do is promised here.
-        failed = await self._recorded() if asked.command.cmd == RELOAD else ""
+        promises = asked.command.cmd == RELOAD and asked.command.mutates and result["restarted"]
+        failed = await self._recorded() if promises else ""
         if failed:
             asked.refuse("storage_unavailable", f"{UNRECORDED}: {failed}", "agentctl daemon")
         else:
             asked.answer(result)
+
+
+def _refusal_of(error: Exception) -> tuple[str, str, str] | None:
+    """Return the code, the message and the hint of what may go wrong; None: it is a bug of ours."""
+    for kind, code, hint in _REFUSALS:
+        if isinstance(error, kind):
+            return code, str(error), getattr(error, "hint", hint)
+    if isinstance(error, sqlite3.Error):
+        return "storage_unavailable", f"the store cannot be read: {error}", ""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC:
+        return "storage_unavailable", f"the disk is full: {error}", "make room on it"
+    if number in SHORTAGES:
+        return "too_busy", f"the host is short of something: {error}", "try again"
+    return None
 
 
 def _deed(command: Command) -> str:

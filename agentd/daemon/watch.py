@@ -81,7 +81,7 @@ class ConfigWatch:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """Begin to watch; without a thread it is said so, and the next reload tries again."""
         self._thread = threading.Thread(target=self._run, name="config-watch", daemon=True)
         try:
@@ -89,6 +89,8 @@ class ConfigWatch:
         except RuntimeError as error:
             self.places = []  # not those that anybody wants watched
             log.error("config.watch", error=error, hint="agentctl reload still works")
+            return False
+        return True
 
     def stop(self) -> None:
         """Ask the thread to end; it does within half a second and isn't waited for."""

@@ -15,10 +15,13 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import nkeys
+from nats.aio.client import RawCredentials
 
 from agentd.client.errors import AgentdError
 
 INBOX: Final = "_INBOX"
+_JWT: Final = "BEGIN NATS USER JWT"
+_SEED: Final = "BEGIN USER NKEY SEED"
 _BYTES_MAX: Final = 64 << 10
 _OTHERS_MAY_READ: Final = 0o007
 _TOKEN: Final = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -47,8 +50,12 @@ def read_credentials(path: Path | None, server: str) -> Credentials:
         user = urlsplit(server).username
         return Credentials({}, _token(unquote(user) if user else "anyone"))
     text = _text(path)
-    if "BEGIN NATS USER JWT" in text:
-        return Credentials({"user_credentials": str(path)}, _subject(text, path))
+    if _JWT in text:
+        lines = [line.strip() for line in text.splitlines()]
+        _public_key(_after(_SEED, lines), path)
+        # Not the path: nats-py would read it again, and take what it finds for whole.
+        whole = RawCredentials("\n".join([*lines, ""]))
+        return Credentials({"user_credentials": whole}, _subject(lines, path))
     line = text.strip()
     if line.startswith("SU"):
         return Credentials({"nkeys_seed_str": line}, _public_key(line, path))
@@ -79,12 +86,16 @@ def _public_key(seed: str, path: Path) -> str:
         raise _wrong(path, "not a whole seed of an nkey") from None
 
 
-def _subject(text: str, path: Path) -> str:
+def _after(mark: str, lines: list[str]) -> str:
+    """Return the line that follows a mark; empty: there is none."""
+    at = next((i for i, line in enumerate(lines) if mark in line), len(lines))
+    return "".join(lines[at + 1 : at + 2])
+
+
+def _subject(lines: list[str], path: Path) -> str:
     """Return whom a JWT names; the server checks it, here it only names our inbox."""
-    lines = [line.strip() for line in text.splitlines()]
     try:
-        token = lines[next(i for i, line in enumerate(lines) if "BEGIN NATS USER JWT" in line) + 1]
-        claims = token.split(".")[1]
+        claims = _after(_JWT, lines).split(".")[1]
         return _token(
             json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
         )

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from agentd.client.errors import AgentdError
+from agentd.fleet import durable
 
-FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 _EPOCH_BYTES: Final = 8
 
@@ -62,17 +62,8 @@ class Cursor:
     def move(self, last_id: int) -> None:
         """Have it durable that all events up to `last_id` are with the servers."""
         self.last_id = last_id
-        unfinished = self._path.with_suffix(".tmp")
         try:
-            fd = os.open(
-                unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE
-            )
-            try:
-                os.write(fd, msgspec.json.encode(_Written(self.epoch, last_id)))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            unfinished.replace(self._path)
+            durable.replace(self._path, msgspec.json.encode(_Written(self.epoch, last_id)))
         except OSError as error:
             raise _unavailable(self._path, error) from None
 

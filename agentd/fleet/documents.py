@@ -10,14 +10,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agentd.config.names import FLEET_HOST
-from agentd.fleet.encoding import Unreadable, unpack
+from agentd.fleet.encoding import Document, Unreadable, unpack
 
 _NAMES_MAX: Final = 4096
 BREAKERS_MAX: Final = 64
 """More than a host has open at a time; each sign of life carries them."""
 _USD_MAX: Final = 1e9
 AgentName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
-BreakerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
+# As agents may call theirs on the socket. No NUL: a daemon's line would make six characters of it.
+BreakerName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*\Z")]
 Word = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -42,7 +43,7 @@ class Alive(Struct, frozen=True):
     presence: Word
     count: Annotated[int, Meta(ge=1, lt=1 << 53)]
     spent: Spent | None = None
-    breakers: Annotated[list[Breaker], Meta(max_length=BREAKERS_MAX)] = []
+    breakers: list[Breaker] = []
 
 
 class Roster(Struct, frozen=True):
@@ -63,6 +64,7 @@ class Claim(Struct, frozen=True):
 
 
 Kind = TypeVar("Kind", Alive, Roster, Claim)
+Carried = TypeVar("Carried", Breaker, Spent)
 
 
 def key_of(subject: str) -> str:
@@ -78,18 +80,28 @@ def sender_of(subject: str) -> str:
 
 
 def alive_of(subject: str, data: bytes) -> Alive:
-    """Return a sign of life; `Unreadable` if it is none, or another host's."""
-    return _of_its_key(Alive, subject, data)
+    """Return a sign of life; `Unreadable` if it is none, or another host's.
+
+    What it carries is left out where it can't be believed, each by itself: what an agent calls
+    its breakers must not make a lost host of one that lives.
+    """
+    document = unpack(data)
+    breakers = document.get("breakers")
+    some = breakers[:BREAKERS_MAX] if isinstance(breakers, list) else []
+    believed = [_carried(Breaker, one) for one in some]
+    document["breakers"] = [one for one in believed if one is not None]
+    document["spent"] = _carried(Spent, document.get("spent"))
+    return _of_its_key(Alive, subject, document)
 
 
 def roster_of(subject: str, data: bytes) -> Roster:
     """Return a host's roster; `Unreadable` if it is none, or another host's."""
-    return _of_its_key(Roster, subject, data)
+    return _of_its_key(Roster, subject, unpack(data))
 
 
 def claim_of(subject: str, data: bytes) -> Claim:
     """Return a claim; `Unreadable` if it is none, or about another host."""
-    return _of_its_key(Claim, subject, data)
+    return _of_its_key(Claim, subject, unpack(data))
 
 
 def status_of(subject: str, data: bytes) -> dict[str, Any]:
@@ -113,9 +125,16 @@ def event_of(subject: str, data: bytes) -> dict[str, Any]:
     return event
 
 
-def _of_its_key(kind: type[Kind], subject: str, data: bytes) -> Kind:
+def _carried(kind: type[Carried], said: object) -> Carried | None:
     try:
-        document = msgspec.convert(unpack(data), kind)
+        return msgspec.convert(said, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def _of_its_key(kind: type[Kind], subject: str, said: Document) -> Kind:
+    try:
+        document = msgspec.convert(said, kind)
     except msgspec.ValidationError as error:
         raise Unreadable(str(error)) from None
     _check_host(document.host, key_of(subject))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from agentd.client.aio import AsyncClient
 from agentd.client.errors import AgentdError
-from agentd.fleet import jetstream
+from agentd.fleet import jetstream, streams
 from agentd.fleet.connection import Connection
 from agentd.fleet.cursor import Cursor
 from agentd.fleet.encoding import Document, pack
@@ -22,7 +22,7 @@ PAGE: Final = 256
 AT_ONCE: Final = 32
 """Events under way at a time: more is no faster, and all of them wait in memory."""
 BUSY_S: Final = 1.0
-"""A daemon that couldn't answer is asked again after so long."""
+"""A daemon that couldn't answer is asked again after so long, and servers that took no event."""
 LOOK_S: Final = 30.0
 """So often the store is looked at without being told: a lost word costs no more than this."""
 
@@ -40,7 +40,10 @@ class Forwarder:
         self._log = log
 
     async def run(self, connection: Connection) -> None:
-        """Forward until the connection ends, with the `AgentdError` that ended it."""
+        """Forward until the connection ends, with the `AgentdError` that ended it.
+
+        What keeps events alone from being stored ends nothing: signs of life and commands go on.
+        """
         while True:
             self.due.clear()
             try:
@@ -52,7 +55,13 @@ class Forwarder:
                 await asyncio.sleep(BUSY_S)
                 continue
             if events:
-                await self._send(connection, events)
+                try:
+                    await self._send(connection, events)
+                except AgentdError as error:
+                    if connection.closed.is_set():
+                        raise
+                    await self._refused(connection, error)
+                    await asyncio.sleep(BUSY_S)
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.due.wait(), LOOK_S)
@@ -65,11 +74,11 @@ class Forwarder:
             newest = (await self._daemon.ask("events", {"limit": 1}))["last_id"]
             if newest < after:
                 self._log.say("fleet.epoch", after=after, newest=newest)
-                self._cursor.renew()
+                await asyncio.to_thread(self._cursor.renew)
                 return await self._page()
         elif events and events[0]["id"] > after + 1:
             # Away for longer than the daemon keeps events: those are gone for good.
-            self._log.say("fleet.events_gone", first=after + 1, last=events[0]["id"] - 1)
+            self._log.seldom("fleet.events_gone", first=after + 1, last=events[0]["id"] - 1)
         return events
 
     async def _send(self, connection: Connection, events: list[Document]) -> None:
@@ -81,15 +90,29 @@ class Forwarder:
             )
             stored = next((i for i, end in enumerate(ends) if end is not None), len(some))
             if stored:
-                self._move(some[stored - 1]["id"])
+                await self._move(some[stored - 1]["id"])
             if stored < len(some):
                 failure = ends[stored]
                 assert failure is not None
                 raise failure
 
-    def _move(self, last_id: int) -> None:
+    async def _refused(self, connection: Connection, refusal: AgentdError) -> None:
+        """Tell why no event was stored; where the stream itself is gone, have it made again."""
+        self._log.seldom("fleet.events_not_stored", code=refusal.code, why=refusal.message)
+        if refusal.code != jetstream.NOT_FOUND:
+            return
         try:
-            self._cursor.move(last_id)
+            made = await streams.ensure(connection, self._settings)
+        except AgentdError as error:
+            self._log.seldom("fleet.not_made", code=error.code, why=error.message)
+        else:
+            if made:
+                self._log.say("fleet.made", streams=",".join(made))
+
+    async def _move(self, last_id: int) -> None:
+        try:
+            # A disk that stands still must not keep the signs of life waiting.
+            await asyncio.to_thread(self._cursor.move, last_id)
         except AgentdError as error:
             # A full disk is no reason to fall silent: at worst some events are sent again.
             self._log.seldom("fleet.cursor_not_saved", why=error.message)
@@ -97,12 +120,18 @@ class Forwarder:
     async def _store(self, connection: Connection, event: Document) -> None:
         settings, epoch = self._settings, self._cursor.epoch
         told = {**for_viewers(event), "host": settings.host, "epoch": epoch}
-        await jetstream.store(
-            connection,
-            settings.event_subject(settings.host),
-            _packed(told),
-            message_id=f"{settings.host}:{epoch}:{event['id']}",
-        )
+        try:
+            await jetstream.store(
+                connection,
+                settings.event_subject(settings.host),
+                _packed(told),
+                message_id=f"{settings.host}:{epoch}:{event['id']}",
+            )
+        except AgentdError as error:
+            if error.code != jetstream.TOO_LARGE:
+                raise
+            # It will never be smaller, and those after it wait.
+            self._log.seldom("fleet.event_left_out", id=event["id"], why=error.message)
 
 
 def _packed(event: dict[str, Any]) -> bytes:

@@ -19,9 +19,12 @@ from agentd.fleet.connection import REQUEST_S, Connection
 
 NOT_FOUND: Final = "no_such_entry"
 CONFLICT: Final = "conflict"
+TOO_LARGE: Final = "too_large"
 _JS_NOT_FOUND: Final = 404
 _WRONG_SEQUENCE: Final = 10071
 """JSStreamWrongLastSequenceErr: somebody was here first."""
+_MESSAGE_SIZE: Final = 10054
+"""JSStreamMessageExceedsMaximumErr."""
 _MSG_ID: Final = "Nats-Msg-Id"
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _REMOVED: Final = "KV-Operation"
@@ -49,7 +52,8 @@ async def store(
 
     A `message_id` that the stream has seen lately isn't stored again. With `after_seq` it is
     stored only if the last one on its subject has that number (0: there is none): a `conflict`
-    otherwise. `no_such_entry`: no stream takes this subject.
+    otherwise. `no_such_entry`: no stream takes this subject; `too_large`: the stream, or the
+    server, takes no message of that size.
     """
     headers: dict[str, str] = {}
     if message_id:
@@ -126,4 +130,6 @@ def _checked(answer: bytes) -> dict[str, Any]:
         raise AgentdError(NOT_FOUND, said)
     if error.get("err_code") == _WRONG_SEQUENCE:
         raise AgentdError(CONFLICT, said)
+    if error.get("err_code") == _MESSAGE_SIZE:
+        raise AgentdError(TOO_LARGE, said)
     raise AgentdError("internal", f"NATS: {said}")

@@ -206,12 +206,12 @@ class Link:
             self._spending.write(others.spent)
         reply = await self._daemon.ask("fleet", told)
         self._take(reply)
-        if not told["connected"] or connection is None:
+        if not told["connected"]:
             return
         lost = [row["name"] for row in told["hosts"] if row["state"] == "lost" and row["announce"]]
-        heard = {row["name"] for row in told["hosts"] if row["state"] == "up"}
-        others.returned -= heard
-        others.announced -= heard
+        others.returned -= {row["name"] for row in told["hosts"] if row["state"] == "up"}
+        if connection is None or connection is not self._connection:
+            return  # another connection, or none, by now: it is told there
         await self._watcher.told(connection, lost)
         await self._watcher.depend_on(connection, self._needed_hosts())
 

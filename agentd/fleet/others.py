@@ -1,19 +1,21 @@
 """What is known here of the other hosts, and how that is told to the daemon."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
+from agentd.client.aio import encoded
 from agentd.config.names import AGENT_NAME
 from agentd.fleet.documents import Alive, Breaker, Spent
 from agentd.fleet.encoding import Document
 from agentd.fleet.presence import Presences
 
-LINE_BYTES_MAX: Final = 60 << 10
-"""A daemon takes a line of 64 KiB."""
+ARGS_BYTES_MAX: Final = 63 << 10
+"""A daemon takes a line of 64 KiB; the rest is for what stands around the arguments."""
+BREAKERS_BYTES_MAX: Final = 16 << 10
+LOST_NAMES_BYTES_MAX: Final = 32 << 10
+"""What the agents of all lost hosts may take: each host has an equal part of it."""
 TOLD_HOSTS_MAX: Final = 2_000
 TOLD_BREAKERS_MAX: Final = 256
 _REASON: Final = re.compile(r"[A-Z_]{1,40}")
@@ -58,6 +60,7 @@ class Others:
 
     def back(self, host: str) -> None:
         """Note that a lost host is there again."""
+        self.announced.discard(host)
         self.returned.add(host)
 
     def forget(self, host: str) -> None:
@@ -71,43 +74,44 @@ class Others:
     def document(self, depends_on: Iterable[str], date: str | None) -> Document:
         """Return the arguments of the daemon's command `fleet`, as many hosts as one line takes.
 
-        Those come first of which it must hear: lost, back, or depended on.
+        Those come first of which it must hear: depended on, then lost or back.
         """
-        needed = {name.partition("/")[0] for name in depends_on}
-        rows = [self._row(name, needed) for name in self.presences.hosts if name != self.own]
-        rows.sort(key=lambda row: not self._matters(row["name"], row["state"], needed))
-        told: Document = {
-            "connected": True,
-            "hosts": [],
-            "breakers": [
-                {"host": host, "name": breaker.name, "state": breaker.state}
-                for host, breakers in sorted(self.breakers.items())
-                for breaker in breakers
-            ][:TOLD_BREAKERS_MAX],
-        }
+        needed: dict[str, set[str]] = {}
+        for dependency in depends_on:
+            host, _, agent = dependency.partition("/")
+            needed.setdefault(host, set()).add(agent)
+        breakers = [
+            {"host": host, "name": breaker.name, "state": breaker.state}
+            for host, breakers in sorted(self.breakers.items())
+            for breaker in breakers
+        ]
+        told: Document = {"connected": True, "hosts": []}
+        told["breakers"] = list(_fitting(breakers[:TOLD_BREAKERS_MAX], BREAKERS_BYTES_MAX))
         if date is not None:
             told["spent_usd_day"] = self._spent(date)
-        room = LINE_BYTES_MAX - len(msgspec.json.encode(told))
-        for row in rows[:TOLD_HOSTS_MAX]:
-            room -= len(msgspec.json.encode(row)) + 2
-            if room < 0:
-                break
-            told["hosts"].append(row)
+        names = sorted(
+            self.presences.hosts.keys() - {self.own},
+            key=lambda name: (name not in needed, not self._is_news(name), name),
+        )
+        rows = (self._row(name, needed.get(name, ())) for name in names[:TOLD_HOSTS_MAX])
+        told["hosts"] = list(_fitting(rows, ARGS_BYTES_MAX - len(encoded(told))))
         return told
 
-    def _matters(self, host: str, state: str, needed: set[str]) -> bool:
-        return state == "lost" or host in needed or host in self.returned
+    def _is_news(self, host: str) -> bool:
+        return self.presences.hosts[host].is_lost or host in self.returned
 
-    def _row(self, name: str, needed: set[str]) -> Document:
+    def _row(self, name: str, needed: Collection[str]) -> Document:
+        """Return what the daemon reads of a host: whom it depends on, or who is lost with it."""
         is_lost = self.presences.hosts[name].is_lost
         agents: list[Document] = []
-        if is_lost:
-            agents = [{"name": agent} for agent in self.names.get(name, [])]
-        elif name in needed and name in self.statuses:
+        if is_lost and name in self.announced:
+            room = LOST_NAMES_BYTES_MAX // len(self.announced)
+            agents = list(_fitting(({"name": one} for one in self.names.get(name, ())), room))
+        elif not is_lost and name in self.statuses:
             agents = [
                 _agent(agent)
                 for agent in self.statuses[name]["agents"]
-                if AGENT_NAME.fullmatch(agent["name"])
+                if agent["name"] in needed and AGENT_NAME.fullmatch(agent["name"])
             ]
         return {
             "name": name,
@@ -133,9 +137,15 @@ def _agent(agent: Mapping[str, object]) -> Document:
     ready = state == "completed" or (agent.get("intent") == "up" and state in _READY_STATES)
     return {
         "name": agent["name"],
-        "state": str(state),
-        "health": str(agent.get("health")),
         "ready": ready,
         "reason": reason if isinstance(reason, str) and _REASON.fullmatch(reason) else None,
-        "incident": agent.get("open_incident"),
     }
+
+
+def _fitting(rows: Iterable[Document], room_bytes: int) -> Iterator[Document]:
+    """Yield the rows that have room in a line; one that hasn't keeps out none that follow."""
+    for row in rows:
+        size = len(encoded(row)) + len(",")
+        if size <= room_bytes:
+            room_bytes -= size
+            yield row

@@ -19,7 +19,7 @@ from agentd.fleet.settings import FleetSettings
 from agentd.fleet.visible import for_viewers
 
 AT_ONCE: Final = 16
-"""Commands under way at a time; whoever comes then is told to come again."""
+"""Commands under way at a time, and as many `wait`s; whoever comes then is told to come again."""
 REMEMBERED_S: Final = 600.0
 REMEMBERED_MAX: Final = 1_000
 TIMEOUT_S_MAX: Final = 300.0
@@ -44,6 +44,7 @@ class Server:
         self._settings = settings
         self._log = log
         self._under_way: set[asyncio.Task[None]] = set()
+        self._waits: set[asyncio.Task[None]] = set()
         self._answers: OrderedDict[str, tuple[float, bytes, asyncio.Future[Document]]] = (
             OrderedDict()
         )
@@ -53,12 +54,17 @@ class Server:
 
         def hear(message: Message) -> None:
             task = asyncio.get_running_loop().create_task(self._answer(connection, message))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            alike = self._alike(message)
+            alike.add(task)
+            task.add_done_callback(alike.discard)
 
         for access in ("view", "operate"):
             pattern = f"{self._settings.prefix}.{self._settings.host}.cmd.{access}.*"
             await connection.listen(pattern, hear)
+
+    def _alike(self, message: Message) -> set[asyncio.Task[None]]:
+        """Return what counts with a request: a `wait` takes minutes, and keeps no `kill` out."""
+        return self._waits if message.subject.endswith(".wait") else self._under_way
 
     async def _answer(self, connection: Connection, message: Message) -> None:
         # Only an inbox can have asked. The servers themselves can be made to send to any
@@ -79,7 +85,7 @@ class Server:
 
     async def _carry_out(self, message: Message) -> Document:
         """Return the daemon's result, or raise what it, or we, refused the request with."""
-        if len(self._under_way) > AT_ONCE:
+        if len(self._alike(message)) > AT_ONCE:
             raise AgentdError("too_busy", "too many commands at once", "ask again in a moment")
         access, name = message.subject.split(".")[-2:]
         verb = VERBS.get(name)

@@ -1,18 +1,18 @@
 """What other hosts have spent, as last known: on disk, for a lost one can't be asked again."""
 
-import os
+import asyncio
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 import msgspec
 
-from agentd.fleet.cursor import FILE_MODE
+from agentd.fleet import durable
 from agentd.fleet.documents import Spent
 from agentd.fleet.log import Log
 
 WRITE_S: Final = 10.0
-"""Figures that keep changing are written so often and no more."""
+"""Figures that keep changing are written so often and no more, nor is a failure tried again."""
 
 
 class SpendingFile:
@@ -22,7 +22,8 @@ class SpendingFile:
         self._path = directory / "spent.json"
         self._log = log
         self._written: dict[str, Spent] = {}
-        self._written_s = -WRITE_S
+        self._begun_s = -WRITE_S
+        self._writing: asyncio.Task[None] | None = None
 
     def read(self) -> dict[str, Spent]:
         """Return what was last written, by host; nothing where that can't be read."""
@@ -36,15 +37,20 @@ class SpendingFile:
         return dict(self._written)
 
     def write(self, spent: dict[str, Spent]) -> None:
-        """Write what is known now, if it is news and the last time was long enough ago."""
-        if spent == self._written or monotonic() - self._written_s < WRITE_S:
+        """Have written what is known now, if it is news and the last time was long enough ago.
+
+        Nobody waits for it: a disk that stands still must not keep the daemon from being told.
+        """
+        is_busy = self._writing is not None and not self._writing.done()
+        if is_busy or spent == self._written or monotonic() - self._begun_s < WRITE_S:
             return
-        unfinished = self._path.with_suffix(".tmp")
+        self._begun_s = monotonic()
+        self._writing = asyncio.get_running_loop().create_task(self._replace(dict(spent)))
+
+    async def _replace(self, spent: dict[str, Spent]) -> None:
         try:
-            fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-            with os.fdopen(fd, "wb") as file:
-                file.write(msgspec.json.encode(spent))
-            unfinished.replace(self._path)
+            await asyncio.to_thread(durable.replace, self._path, msgspec.json.encode(spent))
         except OSError as error:
             self._log.seldom("fleet.spent_not_saved", why=error)
-        self._written, self._written_s = dict(spent), monotonic()
+        else:
+            self._written = spent

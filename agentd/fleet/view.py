@@ -89,6 +89,14 @@ class FleetView:
         return rows
 
     async def _run(self) -> None:
+        try:
+            await self._look_on()
+        except Exception as error:
+            # Our own mistake. Whoever looks must not take what he sees for news.
+            self._tell(f"looking at the fleet ended: {error!r}")
+            raise
+
+    async def _look_on(self) -> None:
         pause_s = _RETRY_S[0]
         while True:
             try:

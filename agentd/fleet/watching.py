@@ -9,6 +9,7 @@ it made looks again later, whether the announcement has reached a daemon; if not
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -29,6 +30,8 @@ from agentd.fleet.tasks import each
 EXPIRY_MS: Final = 1_000
 """The servers may be so late in forgetting an entry; then our own patience counts alone."""
 TICKS_PER_TTL: Final = 20
+_FORMER_MAX: Final = 8
+"""Former presences of our own that are remembered: what was sent as one may arrive late."""
 
 
 @dataclass(slots=True)
@@ -57,34 +60,41 @@ class Watcher:
         self._log = log
         self._changed = changed
         self._losses: dict[str, _Loss] = {}
-        self._former: set[str] = set()
+        self._former: deque[str] = deque(maxlen=_FORMER_MAX)
         self._listened: set[str] = set()
+        """Hosts whose status comes over the connection of this moment."""
 
     async def begin(self, connection: Connection, presence: str) -> None:
         """Listen on a new connection, and learn of every host that ever was here."""
         settings = self._settings
-        self._former.add(self.presence)
+        self._former.append(self.presence)
         self.presence = presence
         self._listened.clear()
         # It was us who didn't hear; they too may have to connect again, one after the other.
         patience_ms = _now_ms() + 2 * settings.ttl_ms
         self._presences.forgive(patience_ms)
         await connection.listen(settings.alive_subject("*"), self._hear_alive)
-        for subject in await jetstream.subjects(
+        subjects = await jetstream.subjects(
             connection, settings.hosts_stream, settings.roster_subject("*")
-        ):
-            name = key_of(subject)
-            if FLEET_HOST.fullmatch(name) and name != settings.host:
+        )
+        rostered = {key_of(subject) for subject in subjects}
+        for name in sorted(rostered - {settings.host}):
+            if FLEET_HOST.fullmatch(name):
                 self._presences.expect(name, patience_ms)
+        for name, host in list(self._presences.hosts.items()):
+            if host.is_lost and name not in rostered:
+                # Somebody has removed it on purpose, and it is silent.
+                self._losses.pop(name, None)
+                self._others.forget(name)
 
     async def depend_on(self, connection: Connection, hosts: set[str]) -> None:
         """Have the whole status of these hosts from now on."""
         for host in sorted(hosts - self._listened - {self._settings.host}):
             if not FLEET_HOST.fullmatch(host):
                 continue
-            self._listened.add(host)
             subject = self._settings.status_subject(host)
             await connection.listen(subject, self._hear_status)
+            self._listened.add(host)
             entry = await jetstream.last(connection, self._settings.status_stream, subject)
             if entry is not None:
                 self._hear_status(Message(entry.subject, entry.data))
@@ -225,7 +235,9 @@ class Watcher:
 
     async def _look_again(self, connection: Connection, name: str) -> None:
         """Take over an announcement that never reached the daemon of whoever claimed it."""
-        loss = self._losses[name]
+        loss = self._losses.get(name)
+        if loss is None:
+            return  # it came back while others were looked at
         found = await self._claimed(connection, name, loss.presence)
         if found is None or found[1].told:
             loss.look_ms = None
@@ -239,6 +251,8 @@ class Watcher:
                 raise
             return  # another was quicker
         loss.look_ms = None
+        if self._losses.get(name) is not loss:
+            return  # it came back meanwhile
         self._log.say("fleet.took_over", host=name, before=found[1].by)
         self._others.announced.add(name)
         self._changed()

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from agentd.http.refusals import Refused
 from agentd.http.sessions import SESSION_S, FailedTries, Sessions
-from agentd.http.settings import Settings
+from agentd.http.settings import TOKEN_CHARS_STRONG, Settings
 
 COOKIE: Final = "agentd_token"
 CSRF_HEADER: Final = "x-agentd-csrf"
@@ -40,6 +40,7 @@ class Access:
         self._has_token = bool(settings.token)
         self._role: Role = "operator" if settings.operate else "viewer"
         self._failed = FailedTries()
+        self._is_beyond_guessing = len(settings.token) >= TOKEN_CHARS_STRONG
 
     def visitor(self, request: Request) -> Visitor:
         """Return who it is; `Refused` without a good token."""
@@ -54,17 +55,25 @@ class Access:
             return Visitor(self._role, "cookie", self.sessions.csrf_of(cookie))
         raise _unauthorized("a token is needed here" if not cookie else "the session has ended")
 
+    def check_sign_in(self, request: Request) -> None:
+        """Raise `Refused` for a form that is of no use, whatever it holds."""
+        check_origin(request, required=True)
+        if not self._is_beyond_guessing:
+            self._check_tries(request)
+
     def sign_in(self, presented: str, request: Request) -> str:
         """Return the cookie of a new session for whoever knows the token."""
-        check_origin(request, required=True)
+        self.check_sign_in(request)
         self._check(presented, request)
         return self.sessions.issue()
 
-    def follow_link(self, code: str, request: Request) -> str:
-        """Return the cookie of a new session for the link that signs in once."""
-        self._check_tries(request)
+    def follow_link(self, code: str) -> str:
+        """Return the cookie of a new session for the link that signs in once.
+
+        Wrong codes aren't counted: 256 random bits can't be guessed, and any web page can have
+        its reader's browser ask for such a link, which would lock out the reader.
+        """
         if not self.sessions.redeem(code[:CREDENTIAL_CHARS_MAX]):
-            self._failed.add(_address(request))
             told = "this link has been used, or is too old"
             raise Refused("unauthorized", told, "start `agentctl dashboard` again")
         return self.sessions.issue()
@@ -89,6 +98,10 @@ class Access:
             raise Refused("forbidden", "this server only shows", "set http.operate = true")
 
     def _check(self, presented: str, request: Request) -> None:
+        # First, so that nobody is locked out by the wrong ones of others. Everybody may try
+        # without end then, which is why only a token counts that is never found like that.
+        if self._is_beyond_guessing and self.sessions.is_token(presented):
+            return
         self._check_tries(request)
         if not self.sessions.is_token(presented):
             self._failed.add(_address(request))

@@ -125,6 +125,9 @@ async def stream(call: Call) -> Response:
     """Server-sent events; `view=page` is what our own pages put into their slots."""
     request = call.request
     is_page = request.query_params.get("view") == "page"
+    if call.host and not is_page:
+        told = "the stream for programs tells of this host alone"
+        raise Refused("bad_request", told, f"ask the server of {call.host} itself")
     wording: Wording = PageWording(call) if is_page else Documents(call.service.hub)
     cursor = last_event_id(request.headers.get("last-event-id"))
     return call.service.streams.open(wording, cursor)

@@ -69,13 +69,14 @@ class Guard:
         try:
             await self._app(scope, receive, bounded)
         except SlowReader:
-            log.warning("a reader was too slow and is let go: %s", scope["path"][:80])
+            log.warning("a reader was too slow and is let go: %r", scope["path"][:80])
             await asyncio.sleep(0)  # the connection's end is noticed before ours
 
     def _is_ours(self, host: str, scope: Scope) -> bool:
         name = host_name(host)
-        server = scope.get("server")
-        return name in self._host_names or (server is not None and name == server[0])
+        address = (scope.get("server") or ("",))[0]
+        # What comes over IPv4 to a socket of IPv6 has come in on `::ffff:192.168.1.5`.
+        return name in {*self._host_names, address, address.removeprefix("::ffff:")} - {""}
 
 
 def host_name(host: str) -> str:

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from agentd.client.errors import AgentdError
-from agentd.http.link import Document, Link
+from agentd.http.link import Document, Link, is_busy
 
 log = logging.getLogger("agentd.http")
 
@@ -150,7 +150,8 @@ class Hub:
                 incidents = await self._open_incidents(status)
                 self._seen(status, incidents)
             except Exception as error:  # noqa: BLE001 - told, for a page must never stay green
-                self._lost(error)
+                if not is_busy(error):  # it is there: what was seen stands until the next look
+                    self._lost(error)
                 await asyncio.sleep(RETRY_S)
                 continue
             await asyncio.sleep(begun_s + GAP_S - monotonic())

@@ -1,6 +1,6 @@
 """The way to the daemon: one connection, made anew when it is needed and gone.
 
-Questions that many ask at once are asked once: `status` is shared by all who ask within
+Questions that many ask at once are asked once: an answer is shared by all who ask within
 its age, so that no number of viewers costs the daemon more than one does.
 """
 
@@ -16,11 +16,14 @@ from agentd.client.errors import AgentdError
 Document = dict[str, Any]
 STATUS_S: Final = 3.0
 """A daemon that doesn't tell its status within so long is taken for gone."""
+BUSY_S: Final = 0.2
+"""So soon a shared question is asked again that the daemon has no room for, until STATUS_S."""
 AGE_S_MAX: Final = 0.25
 """A status this old still answers a request; a person doesn't see the difference."""
 SHARED_MAX: Final = 64
 """Different questions that are shared at a time."""
 LOST_CODES: Final = frozenset({"not_reachable", "timeout"})
+BUSY_CODE: Final = "too_busy"
 
 
 class Link:
@@ -45,14 +48,17 @@ class Link:
             self._shared.clear()
 
     async def status(self, age_s: float | None = None, **args: object) -> Document:
-        """Return the status, at most so old; None: AGE_S_MAX. One under way is always shared."""
-        age_s = AGE_S_MAX if age_s is None else age_s
+        """Return the status, at most so old; None: AGE_S_MAX."""
+        return await self.shared("status", AGE_S_MAX if age_s is None else age_s, args)
+
+    async def shared(self, cmd: str, age_s: float, args: Mapping[str, object]) -> Document:
+        """Return an answer that is at most so old; one under way is always shared."""
         if self._client is not None and self._client.closed.is_set():
             self._shared.clear()  # what is gone since has no status, not even a young one
-        key = repr(sorted(args.items()))
+        key = repr((cmd, sorted(args.items())))
         shared = self._shared.get(key)
         if shared is None or not shared.is_good(age_s):
-            asking = asyncio.create_task(self.ask("status", args, STATUS_S))
+            asking = asyncio.create_task(self._until_there_is_room(cmd, args))
             # Nobody may wait for it any more when it fails.
             asking.add_done_callback(lambda done: done.cancelled() or done.exception())
             if len(self._shared) >= SHARED_MAX:
@@ -72,6 +78,17 @@ class Link:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
+
+    async def _until_there_is_room(self, cmd: str, args: Mapping[str, object]) -> Document:
+        """Ask again while the daemon is too busy, but no longer than STATUS_S."""
+        ends_s = monotonic() + STATUS_S
+        while True:
+            try:
+                return await self.ask(cmd, args, STATUS_S)
+            except AgentdError as error:
+                if not is_busy(error) or monotonic() >= ends_s:
+                    raise
+            await asyncio.sleep(BUSY_S)
 
     async def _connected(self) -> AsyncClient:
         async with self._connecting:
@@ -98,3 +115,8 @@ class _Shared:
 def is_lost(error: AgentdError) -> bool:
     """Whether an error says that the daemon isn't there, or doesn't answer."""
     return error.code in LOST_CODES
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether an error says that the daemon is there, and has no room for this question now."""
+    return isinstance(error, AgentdError) and error.code == BUSY_CODE

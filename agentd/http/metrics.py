@@ -14,6 +14,8 @@ from agentd.http.service import Call
 
 SCRAPE_AGE_S: Final = 1.0
 """Scrapes within a second are told the same, so that nobody keeps the daemon busy with them."""
+INCIDENTS_MAX: Final = 1_000
+"""As many as the daemon tells of at once."""
 
 
 async def scrape(call: Call) -> Response:
@@ -21,11 +23,22 @@ async def scrape(call: Call) -> Response:
     status = open_incidents = None
     try:
         status = await call.service.link.status(SCRAPE_AGE_S, counters=True)
-        open_incidents = len({agent["open_incident"] for agent in status["agents"]} - {None})
     except AgentdError as error:
         if not is_lost(error):
             raise refused_by_daemon(error) from None
+    if status is not None:
+        open_incidents = await _open_incidents(call)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StatusCollector(status, open_incidents))
     encode, media_type = choose_encoder(call.request.headers.get("accept", ""))
     return Response(encode(registry), headers={"Content-Type": media_type})
+
+
+async def _open_incidents(call: Call) -> int | None:
+    """Return how many are open, those of no agent too; None: the history can't be read just now."""
+    args = {"open": True, "limit": INCIDENTS_MAX}
+    try:
+        answer = await call.service.link.shared("incidents", SCRAPE_AGE_S, args)
+    except AgentdError:
+        return None  # `agentd_storage_ok` and its like are needed then more than ever
+    return len(answer["incidents"])

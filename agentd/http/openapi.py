@@ -18,15 +18,28 @@ from agentd.http.schemas import SCHEMAS, Schema
 
 _WHOLE: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
 _NAME: Final[Schema] = {"type": "string", "pattern": f"^{AGENT_NAME.pattern}$"}
+# Fewer than are taken, which JSON Schema can't say: none of these is longer than ten years.
+_DURATION: Final = "^([0-9]{1,6}(ms|s|m)|[0-9]{1,4}h|[0-9]{1,3}d){1,3}$"
 KINDS: Final[Mapping[Kind, Schema]] = {
     "integer": _WHOLE,
     "boolean": {"type": "boolean"},
     "string": {"type": "string"},
     "moment": {
-        "anyOf": [_WHOLE, {"type": "string", "pattern": "^[0-9]{1,3}[smhd]$"}],
+        "anyOf": [
+            _WHOLE,
+            {"type": "string", "format": "date-time"},
+            {"type": "string", "format": "date"},
+            {"type": "string", "pattern": _DURATION},
+        ],
         "example": "24h",
     },
-    "date": {"type": "string", "format": "date", "example": "2026-11-20"},
+    "date": {
+        "anyOf": [
+            {"type": "string", "format": "date"},
+            {"type": "string", "enum": ["today", "yesterday"]},
+        ],
+        "example": "2026-11-20",
+    },
     "names": {"type": "array", "items": _NAME, "maxItems": AGENTS_MAX},
     "types": {
         "type": "array",
@@ -131,8 +144,7 @@ def _content(route: Route) -> dict[str, Any]:
 
 
 def _failure(route: Route, status: int) -> dict[str, Any]:
-    name = "Error"
+    schema: Schema = {"$ref": "#/components/schemas/Error"}
     if route.access == "public" and status == 503:  # noqa: PLR2004 - its own meaning there
-        name = route.answer
-    schema = {"$ref": f"#/components/schemas/{name}"}
+        schema = {"anyOf": [{"$ref": f"#/components/schemas/{route.answer}"}, schema]}
     return {"description": _ERRORS[status], "content": {"application/json": {"schema": schema}}}

@@ -9,16 +9,19 @@ import json
 from datetime import UTC, datetime
 from time import time
 from typing import Final
+from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from agentd.config.names import AGENT_NAME, FLEET_HOST
 from agentd.config.units import parse_duration
-from agentd.http.refusals import Refused
+from agentd.http.refusals import Refused, no_such_agent
 
 BODY_BYTES_MAX: Final = 16 << 10
 BODY_S: Final = 10.0
 REASON_CHARS_MAX: Final = 1_000
+FORM_FIELDS_MAX: Final = 8
+"""Ours has one; a browser's helper may add its own."""
 INTEGER_MAX: Final = (1 << 53) - 1
 EVENT_TYPE_CHARS_MAX: Final = 64
 TYPES_MAX: Final = 16
@@ -34,7 +37,7 @@ def agent_name(request: Request) -> str:
     """Return the agent in the path; one that cannot be an agent's name is not found."""
     name: str = request.path_params["name"]
     if name == "all" or not AGENT_NAME.fullmatch(name):
-        raise Refused("no_such_agent", f"no agent is called {name[:80]!r}")
+        raise no_such_agent(name)
     return name
 
 
@@ -89,7 +92,7 @@ def agents(request: Request) -> list[str]:
         raise Refused("bad_request", f"agent: at most {AGENTS_MAX} of them")
     for name in names:
         if name == "all" or not AGENT_NAME.fullmatch(name):
-            raise Refused("no_such_agent", f"no agent is called {name[:80]!r}")
+            raise no_such_agent(name)
     return names
 
 
@@ -155,6 +158,17 @@ async def reason(request: Request) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+async def token(request: Request) -> str:
+    """Return the token in the body of the form; empty where there is none."""
+    body = await read_body(request)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=FORM_FIELDS_MAX)
+    except ValueError:
+        told = f"a form of more than {FORM_FIELDS_MAX} fields"
+        raise Refused("bad_request", told) from None
+    return fields.get("token", [""])[0].strip()
+
+
 async def read_body(request: Request) -> bytes:
     """Return a body whole, within its bounds of size and time."""
     body = bytearray()
@@ -168,6 +182,8 @@ async def read_body(request: Request) -> bytes:
     except TimeoutError:
         told = f"the body did not come within {BODY_S:.0f} s"
         raise Refused("slow", told, headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise Refused("bad_request", "the body broke off") from None  # nobody hears it
     return bytes(body)
 
 

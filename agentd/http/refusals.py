@@ -56,6 +56,11 @@ class Refused(Exception):  # noqa: N818 - named after what happened
         return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
 
 
+def no_such_agent(name: str) -> Refused:
+    """Return the refusal of a request about an agent that is not there."""
+    return Refused("no_such_agent", f"no agent is called {name[:80]!r}")
+
+
 def refused_by_daemon(error: AgentdError) -> Refused:
     """Return what the daemon, or the way to it, refused with."""
     headers = {"Retry-After": "1"} if STATUS_OF.get(error.code) == STATUS_OF["too_busy"] else {}

@@ -95,7 +95,10 @@ ROUTES: Final = (
     Route(
         *("GET", "/api/v1/stream", api.stream, "view"),
         media_type="text/event-stream",
-        query=(Parameter("view", "string", "`page`: as our own pages are told it."), HOST),
+        query=(
+            Parameter("view", "string", "`page`: as our own pages are told it."),
+            Parameter("host", "host", "With `view=page` alone: another host of the fleet."),
+        ),
     ),
     Route(
         *("POST", "/api/v1/agents/{name}/{verb}", api.change, "view", "Changed"),

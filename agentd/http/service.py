@@ -11,7 +11,7 @@ from agentd.http.access import Access, Visitor
 from agentd.http.hosts import Hosts
 from agentd.http.hub import Hub
 from agentd.http.link import Document, Link
-from agentd.http.refusals import Refused, refused_by_daemon
+from agentd.http.refusals import no_such_agent, refused_by_daemon
 from agentd.http.settings import Settings
 from agentd.http.stream import Streams
 
@@ -63,7 +63,7 @@ class Service:
         """Return the document of one agent."""
         found = (await self.status(call, name))["agents"]
         if not found:
-            raise Refused("no_such_agent", f"no agent is called {name!r}")
+            raise no_such_agent(name)
         agent: Document = found[0]
         return agent
 

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Generator, Sequence
 from typing import Any, Final
+from weakref import WeakSet
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,7 +16,7 @@ from agentd.http.guard import ABORT, HEAD_BYTES_MAX
 from agentd.http.settings import Settings, SettingsError
 
 CONNECTIONS_MAX: Final = 256
-"""Four times the streams there may be; one more is closed as it comes."""
+"""Four times the streams there may be, and with handshakes; one more is closed as it comes."""
 HEAD_S: Final = 10.0
 """So long the head of a request may take, from the connection or the answer before it."""
 KEEP_ALIVE_S: Final = 5
@@ -25,6 +26,26 @@ GRACE_S: Final = 2
 TICK_S: Final = 1.0
 """How often the Date header is written anew."""
 BACKLOG: Final = 128
+
+
+class BoundedListener(socket.socket):
+    """A listening socket that has at most CONNECTIONS_MAX connections open.
+
+    They are counted as they are accepted: of one in its handshake no protocol knows yet.
+    """
+
+    def __init__(self, family: int, kind: int, protocol: int) -> None:
+        super().__init__(family, kind, protocol)
+        self._open: WeakSet[socket.socket] = WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return the next connection; one too many is closed: `ConnectionAbortedError`."""
+        connection, address = super().accept()
+        if sum(each.fileno() >= 0 for each in self._open) >= CONNECTIONS_MAX:
+            connection.close()
+            raise ConnectionAbortedError  # asyncio takes it for one that its client gave up
+        self._open.add(connection)
+        return connection, address
 
 
 class BoundedProtocol(H11Protocol):
@@ -37,10 +58,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MAX:
-            transport.abort()
-        else:
-            self._await_head()
+        self._await_head()
 
     def on_response_complete(self) -> None:
         # First, for what was sent ahead begins the next request right in there.
@@ -157,7 +175,7 @@ def listening_socket(settings: Settings) -> socket.socket:
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, kind, protocol, _, address = found[0]
-        listening = socket.socket(family, kind, protocol)
+        listening = BoundedListener(family, kind, protocol)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)

@@ -1,20 +1,19 @@
 """How the server is set up: where it listens, whom it lets in, what they may do."""
 
-import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentd.config.hosts import is_loopback
+from agentd.config.hosts import is_loopback, listen_address
 from agentd.config.schema import HttpConfig
 
 TOKEN_CHARS_MIN: Final = 16
 """A shorter token could be guessed by a program that is patient."""
+TOKEN_CHARS_STRONG: Final = 43
+"""32 random bytes in base64: so long a token isn't found by any number of tries."""
 TOKEN_BYTES_MAX: Final = 4096
 TOKEN_HINT: Final = "head -c 32 /dev/urandom | base64 > FILE"  # noqa: S105 - a command
-_LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):(?P<port>\d{1,5})")
-_PORT_MAX: Final = 65_535
 _ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to recognise it
 
 
@@ -68,10 +67,10 @@ class Settings:
 
 def parse_listen(address: str) -> tuple[str, int]:
     """Return host and port of `127.0.0.1:8484` or `[::1]:8484`."""
-    found = _LISTEN.fullmatch(address)
-    if found is None or int(found["port"]) > _PORT_MAX:
+    found = listen_address(address)
+    if found is None:
         raise SettingsError(f"{address!r} is not an address and a port", 'such as "127.0.0.1:8484"')
-    return found["host"].strip("[]"), int(found["port"])
+    return found
 
 
 def from_config(config: HttpConfig, directory: Path) -> Settings:

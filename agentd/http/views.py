@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qs
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from agentd.http import pages, parameters
 from agentd.http.access import cookie_header
 from agentd.http.api import read_incident
+from agentd.http.hub import INCIDENTS_MAX
 from agentd.http.link import Document
-from agentd.http.refusals import Refused
+from agentd.http.refusals import Refused, no_such_agent
 from agentd.http.service import Call
 from agentd.http.wording import page_context
 
@@ -26,7 +27,7 @@ SEE_OTHER: Final = 303
 async def fleet(call: Call) -> Response:
     """The fleet on one page."""
     status = await _status(call)
-    found = await call.service.read(call, "incidents", {"open": True})
+    found = await call.service.read(call, "incidents", {"open": True, "limit": INCIDENTS_MAX})
     return HTMLResponse(pages.fleet(page_context(call), status, found["incidents"]))
 
 
@@ -47,6 +48,8 @@ async def agent(call: Call) -> Response:
         _for_operators(call, "checkpoints", {"select": [name]}),
         _for_operators(call, "logs", {"select": [name], "lines": LINES_SHOWN}),
     )
+    if not status["agents"]:
+        raise no_such_agent(name)  # a host of the fleet that has none of that name
     events, incidents, history, checkpoints, logs = shown
     assert events is not None
     assert incidents is not None
@@ -69,7 +72,7 @@ async def _with_evidence(
     call: Call, status: Document, incidents: Sequence[Document]
 ) -> list[Document]:
     """Return the incidents, that which is open with all that was seen."""
-    number = status["agents"][0].get("open_incident") if status["agents"] else None
+    number = status["agents"][0].get("open_incident")
     if number is None:
         return list(incidents)
     whole = await call.service.read(call, "incidents", {"id": number})
@@ -114,18 +117,36 @@ async def sign_in_page(call: Call) -> Response:
     if not code:
         return HTMLResponse(pages.sign_in(page_context(call)))
     try:
-        cookie = call.service.access.follow_link(code, call.request)
+        cookie = call.service.access.follow_link(code)
     except Refused as refused:
         return _sign_in_again(call, refused, "This link has been used, or is too old.")
+    if _is_led_here(call.request):
+        answer = HTMLResponse(pages.signed_in(page_context(call)), headers={"Refresh": "0; url=/"})
+        answer.headers["Set-Cookie"] = cookie_header(call.request, cookie)
+        return answer
     return _signed_in(call, cookie)
+
+
+def _is_led_here(request: Request) -> bool:
+    """Whether another page, as the file of `agentctl dashboard --open`, may have led here.
+
+    A browser does not send a cookie that is `SameSite=Strict` along on what such a page began,
+    to where it is then redirected either: it has to go on from a page of ours. One that doesn't
+    say who began it (an old one, or over HTTP beyond this machine) is taken to be led.
+    """
+    begun_by = request.headers.get("sec-fetch-site")
+    if begun_by is None:
+        return "text/html" in request.headers.get("accept", "")
+    return begun_by not in {"none", "same-origin"}
 
 
 async def sign_in(call: Call) -> Response:
     """Take the token from the form and begin a session."""
-    body = await parameters.read_body(call.request)
-    sent = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8).get("token", [""])[0]
+    access = call.service.access
+    access.check_sign_in(call.request)  # before the body is read
+    sent = await parameters.token(call.request)
     try:
-        cookie = call.service.access.sign_in(sent.strip(), call.request)
+        cookie = access.sign_in(sent, call.request)
     except Refused as refused:
         return _sign_in_again(call, refused, "That was not the token.")
     return _signed_in(call, cookie)

@@ -1,10 +1,10 @@
 """What could not be written while the disk refused: kept in memory until it takes it again.
 
-Of agents, incarnations, incidents and deliveries the latest row of each, of the journal a
-bounded number of records with the time at which they happened and the alerts that tell of them,
-of evidence and rollups a few; rollups are the first to go. Answers to commands are not kept:
-whoever asked was told that they were not stored. Whoever brings alerts to people was told that,
-too, and may find them in the store later all the same.
+Of agents, incarnations, incidents, deliveries and what a fleet spent the latest row of each, of
+the journal a bounded number of records with the time at which they happened and the alerts that
+tell of them, of evidence and rollups a few; rollups are the first to go. Answers to commands are
+not kept: whoever asked was told that they were not stored. Whoever brings alerts to people was
+told that, too, and may find them in the store later all the same.
 """
 
 from collections import deque
@@ -15,6 +15,7 @@ from agentd.core.effects import (
     Forget,
     Journal,
     Persist,
+    PersistCommon,
     PersistIncident,
     SaveEvidence,
     SaveRollups,
@@ -156,6 +157,8 @@ def _key(row: Row) -> Key | None:
     match row:
         case Persist(agent=agent) | Forget(agent=agent):
             return ("agent", agent)
+        case PersistCommon():
+            return ("common",)
         case PersistIncident(incident=incident):
             return ("incident", str(incident.number))
         case DeliveryRow(uid=uid, sink=sink):

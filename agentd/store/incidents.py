@@ -21,7 +21,7 @@ from agentd.core.records import IncidentRecord
 from agentd.store.connection import open_reader
 from agentd.store.globs import named
 from agentd.store.rows import EvidenceRow, IncidentRow
-from agentd.store.snapshots import Carrying, Moment
+from agentd.store.snapshots import Carrying, Moment, Times, mended
 
 INCIDENTS_MAX: Final = 10_000
 # What may be opened again: trouble returns within `stable_after`, a quarter of an hour by default.
@@ -81,8 +81,8 @@ def save(connection: sqlite3.Connection, row: PersistIncident, now: Moment) -> N
     text = _encoded(incident)
     moment = (now.boot_id, now.boottime_ms, now.wall_ms)
     written = (incident.number, text, checksum(incident.number, text), *moment)
-    columns = (str(encodable(incident.cause)), incident.severity, len(text))
-    connection.execute(_SAVE, (*written, *_walls(connection, incident, now), *columns))
+    walls = _walls(connection, incident, now)
+    connection.execute(_SAVE, (*written, *walls, *_copied(incident, text)))
     _write_agents(connection, incident)
     connection.execute(_MARK, (INCIDENT_MARK, incident.number))
 
@@ -187,6 +187,30 @@ def proved(number: object, text: object, crc: object) -> IncidentRecord | None:
         return None
 
 
+def mended_row(row: Sequence[object], now_wall_ms: int) -> tuple[object, ...] | None:
+    """Return a row, as wide as its table, with nothing spoilt in it; None: nothing proves it.
+
+    What the record tells is taken from there, and a moment by the wall clock that can't be read
+    is reckoned anew, as when it was first written.
+    """
+    record = proved(*row[:3])
+    if record is None:
+        return None
+    times = Times()
+    _carried_over(record, times)
+    written = mended(row[3:6], times, now_wall_ms)
+    walls: list[int | None] = []
+    for at_ms, wall_ms in zip(_moments(record), row[-len(_MOMENTS) :], strict=True):
+        if at_ms is None:
+            walls.append(None)
+        elif isinstance(wall_ms, int):
+            walls.append(wall_ms)
+        else:
+            walls.append(written.wall_ms - (written.boottime_ms - at_ms))
+    moment = (written.boot_id, written.boottime_ms, written.wall_ms)
+    return (*row[:3], *moment, *_copied(record, str(row[1])), *walls)
+
+
 def write_agents(connection: sqlite3.Connection) -> None:
     """Write the index of agents anew from the incidents that are there."""
     rows = connection.execute("SELECT number, record, crc FROM incidents").fetchall()
@@ -199,6 +223,11 @@ def write_agents(connection: sqlite3.Connection) -> None:
 def _write_agents(connection: sqlite3.Connection, incident: IncidentRecord) -> None:
     agents = dict.fromkeys(filter(None, (incident.agent, *incident.agents)))
     connection.executemany(_AGENT, [(agent, incident.number) for agent in agents]).close()
+
+
+def _copied(incident: IncidentRecord, text: str) -> tuple[str, str, int]:
+    """Return what stands in columns of its own beside the record `text`."""
+    return str(encodable(incident.cause)), incident.severity, len(text)
 
 
 def _moments(incident: IncidentRecord) -> tuple[int | None, ...]:

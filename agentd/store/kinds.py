@@ -43,10 +43,9 @@ def fits(table: str, row: tuple[object, ...]) -> bool:
 
 def misnumbered(connection: sqlite3.Connection, table: str) -> bool:
     """Say whether a column of numbers holds anything else; texts are read whatever they are."""
-    other = " OR ".join(
-        f"{column} IS NOT NULL AND typeof({column}) <> 'integer'"
-        for column, kind in tables()[table].items()
-        if kind == "INTEGER"
-    )
+    numbers = [column for column, kind in tables()[table].items() if kind == "INTEGER"]
+    if not numbers:
+        return False
+    other = " OR ".join(f"{one} IS NOT NULL AND typeof({one}) <> 'integer'" for one in numbers)
     query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {other})"  # noqa: S608 - words of ours
     return bool(connection.execute(query).fetchone()[0])

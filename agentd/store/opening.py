@@ -119,7 +119,7 @@ def rebuild(path: Path, mark: Mark, damage: str, *, wall_ms: int, last_id: int =
     beyond all that were ever used, with a gap where the last one is unknown. Raises
     sqlite3.Error and OSError.
     """
-    saved = salvage(path)
+    saved = salvage(path, wall_ms)
     first_id = last_id or saved.last_id or mark.read() or 0
     last_incident = saved.last_incident or Mark.of_incidents(path).read() or 0
     fresh = path.with_name(f"{path.name}.new")

@@ -6,6 +6,7 @@ that have not arrived yet. The journal, evidence and rollups stay in the file th
 
 import contextlib
 import sqlite3
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final
 from agentd.store import incidents, outbox
 from agentd.store.connection import SPOILT, open_reader
 from agentd.store.kinds import fits, tables
+from agentd.store.snapshots import mended, times_of
 from agentd.store.statements import proved
 
 _SALVAGED: Final = (
@@ -27,7 +29,8 @@ _SALVAGED: Final = (
 )
 _STATE: Final = 2  # the place of a delivery's state
 
-Rows = list[tuple[object, ...]]
+Row = tuple[object, ...]
+Rows = list[Row]
 
 
 @dataclass(slots=True)
@@ -53,19 +56,17 @@ class Salvaged:
         incidents.write_agents(connection)
 
 
-def salvage(path: Path) -> Salvaged:
-    """Read what can be read; nothing at all is an answer, too."""
+def salvage(path: Path, wall_ms: int) -> Salvaged:
+    """Read what can be read now, at `wall_ms`; nothing at all is an answer, too."""
     found = Salvaged()
     try:
         connection = open_reader(path)
     except (sqlite3.Error, OSError):
         return found
     with closing(connection):
-        rows = {table: _readable(connection, table) for table in _SALVAGED}
+        rows = {table: _usable(connection, table, wall_ms) for table in _SALVAGED}
         found.last_id = _last_id(connection)
         found.last_incident = _last_incident(connection)
-    rows["agents"] = [row for row in rows["agents"] if proved(*row[:3]) is not None]
-    rows["incidents"] = [row for row in rows["incidents"] if incidents.proved(*row[:3]) is not None]
     waits = {row[0] for row in rows["deliveries"] if row[_STATE] == outbox.WAITING}
     rows["alerts"] = [row for row in rows["alerts"] if row[0] in waits]
     alerts = {row[0] for row in rows["alerts"]}
@@ -74,15 +75,40 @@ def salvage(path: Path) -> Salvaged:
     return found
 
 
+def _mended_agent(row: Row, wall_ms: int) -> Row | None:
+    """Return an agent's row with a usable moment; None: it isn't what was written."""
+    durable = proved(*row[:3])
+    if durable is None:
+        return None
+    written = mended(row[3:], times_of(durable), wall_ms)
+    return (*row[:3], written.boot_id, written.boottime_ms, written.wall_ms)
+
+
+# Their rows carry a proof of what counts: whatever else is spoilt costs no operator's word.
+_MENDED: Final[Mapping[str, Callable[[Row, int], Row | None]]] = {
+    "agents": _mended_agent,
+    "incidents": incidents.mended_row,
+}
+
+
+def _usable(connection: sqlite3.Connection, table: str, wall_ms: int) -> Rows:
+    """Return the rows of a table that are proved, or, without a proof, look whole."""
+    rows = _readable(connection, table)
+    mend = _MENDED.get(table)
+    if mend is None:
+        return [row for row in rows if _is_whole(row, table)]
+    width = len(tables()[table])
+    found = (mend(row, wall_ms) for row in rows if len(row) == width)
+    return [row for row in found if row is not None]
+
+
 def _readable(connection: sqlite3.Connection, table: str) -> Rows:
-    """Return the rows of a table up to where it breaks, those that fit its columns and are
-    not spoilt.
-    """
+    """Return the rows of a table up to where it breaks."""
     rows: Rows = []
     # What was read before it broke is still there.
     with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
         rows.extend(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 - a name of ours
-    return [row for row in rows if _is_whole(row, table)]
+    return rows
 
 
 def _is_whole(row: tuple[object, ...], table: str) -> bool:

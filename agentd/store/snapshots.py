@@ -6,6 +6,7 @@ is the only witness of how long the host was away; it may lie, so that a deadlin
 further away than it was, and one that has passed is due now.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from agentd.config.encodable import encodable, plain
 from agentd.core import accounts
 from agentd.core.records import Durable, Mark
+from agentd.store.connection import SPOILT
 
 _ENCODER = msgspec.json.Encoder(enc_hook=plain)
 _DECODER = msgspec.json.Decoder(Durable)
@@ -89,6 +91,54 @@ class Carrying:
         return max(self._now_ms, self.past(then_ms))
 
 
+class Times(Carrying):
+    """All the times that something names, noted instead of moved."""
+
+    def __init__(self) -> None:
+        self.needed = True
+        self.behind: list[int] = []
+        self.deadlines: list[int] = []
+
+    def past(self, then_ms: int) -> int:
+        self.behind.append(then_ms)
+        return then_ms
+
+    def due(self, then_ms: int | None) -> int | None:
+        if then_ms is not None:
+            self.deadlines.append(then_ms)
+        return then_ms
+
+
+def mended(columns: Sequence[object], times: Times, now_wall_ms: int) -> Moment:
+    """Return when a row was written, though its columns of a `Moment` may be spoilt.
+
+    What can be read stays, and so do the row's times for as long as the boot is known and the
+    present one. For what can't be read stands a bound: no deadline moves further away than it
+    was, and nothing that lies behind comes to lie in the future.
+    """
+    boot_id, boottime_ms, wall_ms = columns
+    if not isinstance(wall_ms, int):
+        # Nobody knows of any time away: what remained of a deadline remains.
+        wall_ms = now_wall_ms
+    if not isinstance(boottime_ms, int):
+        # Not before the last of what lies behind; and, because what remained of a deadline is
+        # unknown, so long ago that it is due after a reboot. Too early is better than days late.
+        boottime_ms = max(times.behind, default=0)
+        longest_ms = max(times.deadlines, default=boottime_ms) - boottime_ms
+        wall_ms = min(wall_ms, now_wall_ms - longest_ms)
+    if not isinstance(boot_id, str) or SPOILT in boot_id:
+        # No boot's: the wall clock is the witness, as after a reboot.
+        boot_id = ""
+    return Moment(boot_id, boottime_ms, wall_ms)
+
+
+def times_of(durable: Durable) -> Times:
+    """Return the times that `carried_over` moves."""
+    times = Times()
+    _moved(durable, times)
+    return times
+
+
 def carried_over(durable: Durable, written: Moment, now: Moment) -> Durable:
     """Express the times of `durable` in BOOTTIME of the present boot.
 
@@ -96,8 +146,10 @@ def carried_over(durable: Durable, written: Moment, now: Moment) -> Durable:
     [0, what remained]; moments that lie behind move back by the time away.
     """
     carrying = Carrying(written, now)
-    if not carrying.needed:
-        return durable
+    return _moved(durable, carrying) if carrying.needed else durable
+
+
+def _moved(durable: Durable, carrying: Carrying) -> Durable:
     moved, due = carrying.moved, carrying.due
     last_exit = durable.last_exit
     if last_exit is not None:

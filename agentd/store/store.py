@@ -123,6 +123,7 @@ class Store:
             {name: Persist(name, one.durable) for name, one in known.items()},
             store.spawns(),
             store.open_incidents(),
+            store.common(),
         )
         try:
             writer.start()

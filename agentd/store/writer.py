@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from agentd.core.effects import Forget, Journal, Persist, PersistIncident
+from agentd.core.effects import Forget, Journal, Persist, PersistCommon, PersistIncident
+from agentd.core.host_views import Common
 from agentd.core.records import IncidentRecord
 from agentd.core.states import Intent
 from agentd.store.backlog import Backlog
@@ -71,6 +72,8 @@ class Writer:
         self._spawned: dict[str, SpawnRow] = {}
         self._incidents: dict[int, PersistIncident] = {}
         """Those that are open."""
+        self._common: PersistCommon | None = None
+        """What all hosts had spent; None: that isn't known."""
         self._lazy_due_ms: int | None = None
         self._tidy_due_ms = _now_ms() + TIDY_MS
         self._fold_due_ms: int | None = None
@@ -86,15 +89,19 @@ class Writer:
         agents: dict[str, Persist],
         spawned: dict[str, SpawnRow],
         incidents: Iterable[IncidentRecord] = (),
+        common: Common | None = None,
     ) -> None:
         """What the store held when it was opened; before `start` only."""
         self._latest.update(agents)
         self._spawned.update(spawned)
         self._incidents.update((each.number, PersistIncident(each)) for each in incidents)
+        self._common = None if common is None else PersistCommon(common)
 
     def remembered(self) -> list[Row]:
         """What a new store begins with when the old one turned out to be damaged."""
-        return [*self._latest.values(), *self._spawned.values(), *self._incidents.values()]
+        common = [] if self._common is None else [self._common]
+        incidents = self._incidents.values()
+        return [*self._latest.values(), *self._spawned.values(), *incidents, *common]
 
     def start(self) -> None:
         self._thread.start()
@@ -194,15 +201,20 @@ class Writer:
 
     def _note(self, row: Row) -> bool:
         """Remember the latest of everything; True for a counter, which is written later."""
+        if not isinstance(row, Persist):
+            self._note_other(row)
+            return False
+        self._latest[row.agent] = row
+        if not row.lazy:
+            self._lazy.pop(row.agent, None)
+            return False
+        self._lazy[row.agent] = row
+        if self._lazy_due_ms is None:
+            self._lazy_due_ms = _now_ms() + LAZY_MS
+        return True
+
+    def _note_other(self, row: Row) -> None:
         match row:
-            case Persist(agent=agent, lazy=lazy):
-                self._latest[agent] = row
-                if lazy:
-                    self._lazy[agent] = row
-                    if self._lazy_due_ms is None:
-                        self._lazy_due_ms = _now_ms() + LAZY_MS
-                    return True
-                self._lazy.pop(agent, None)
             case Forget(agent=agent):
                 self._latest.pop(agent, None)
                 self._lazy.pop(agent, None)
@@ -212,11 +224,12 @@ class Writer:
                 self._incidents[incident.number] = row
                 if incident.resolved_at_ms is not None:
                     del self._incidents[incident.number]
+            case PersistCommon():
+                self._common = row
             case SpawnEnded(agent=agent, incarnation=incarnation):
                 spawned = self._spawned.get(agent)
                 if spawned is not None and spawned.incarnation == incarnation:
                     del self._spawned[agent]
-        return False
 
     def _write(self, jobs: list[Job]) -> None:
         """Write one group: what waited for the disk, the jobs, and the counters."""

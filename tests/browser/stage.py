@@ -70,10 +70,14 @@ class Stage:
 
     def __init__(self, shown: Document, incidents: list[Document] | None = None) -> None:
         self.shown, self.incidents = shown, incidents or []
-        self._news: list[asyncio.Queue[None]] = []
+        self.internal: list[Document] = []
+        """Agents that have a page, and of which the stream tells nothing."""
+        self._news: list[asyncio.Queue[str]] = []
         app = Starlette(
             routes=[
                 Route("/", self._page),
+                Route("/agents/{name}", self._agent),
+                Route("/incidents/{number:int}", self._incident),
                 Route("/api/v1/stream", self._stream),
                 Route("/agents/{name}/spark/{kind}.svg", self._spark),
                 Mount("/static", StaticFiles(directory=STATIC)),
@@ -94,8 +98,15 @@ class Stage:
     def show(self, shown: Document, incidents: list[Document] | None = None) -> None:
         """Let this be true from now on."""
         self.shown, self.incidents = shown, incidents or []
-        for news in self._news:
-            self._loop.call_soon_threadsafe(news.put_nowait, None)
+        self._tell("status")
+
+    def lose(self) -> None:
+        """Say that the daemon doesn't answer, until something is shown again."""
+        self._tell("daemon")
+
+    def _tell(self, news: str) -> None:
+        for each in self._news:
+            self._loop.call_soon_threadsafe(each.put_nowait, news)
 
     def end(self) -> None:
         self._server.should_exit = self._server.force_exit = True
@@ -104,6 +115,19 @@ class Stage:
     async def _page(self, _request: Request) -> Response:
         return HTMLResponse(pages.fleet(CONTEXT, self.shown, self.incidents))
 
+    async def _agent(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        there = {**self.shown, "agents": [*self.shown["agents"], *self.internal]}
+        if all(one["name"] != name for one in there["agents"]):
+            told = pages.error(CONTEXT, 404, "Not there", f"no agent is called {name}")
+            return HTMLResponse(told, 404)
+        return HTMLResponse(pages.agent(CONTEXT, there, name, pages.Shown()))
+
+    async def _incident(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        found = next(one for one in self.incidents if one["id"] == number)
+        return HTMLResponse(pages.incident(CONTEXT, found))
+
     async def _spark(self, _request: Request) -> Response:
         return Response(pages.spark("memory", {}, "memory"), media_type="image/svg+xml")
 
@@ -111,7 +135,7 @@ class Stage:
         return StreamingResponse(self._told(), media_type="text/event-stream")
 
     async def _told(self) -> AsyncIterator[str]:
-        news: asyncio.Queue[None] = asyncio.Queue()
+        news: asyncio.Queue[str] = asyncio.Queue()
         self._news.append(news)
         before = None
         while True:
@@ -119,4 +143,6 @@ class Stage:
             name = "snapshot" if before is None else "status"
             yield f"event: {name}\ndata: {json.dumps(pages.changes(before, after))}\n\n"
             before = after
-            await news.get()
+            while await news.get() == "daemon":
+                before = None
+                yield f"event: daemon\ndata: {json.dumps({'reachable': False})}\n\n"

@@ -63,9 +63,14 @@ def test_an_agent_that_is_added_or_removed_comes_and_goes(
     expect(page.locator(f"{visit.row('newcomer')} img").first).to_have_attribute(
         "src", "/agents/newcomer/spark/heartbeats.svg"
     )
+    own = visit.context.new_page()
+    own.goto(f"{dashboard.url}/agents/newcomer")
+    expect(own.locator(".about .health")).to_have_text("healthy")
     (fleet.root / "agents.d" / "newcomer.toml").unlink()
     fleet.ask("reload")
     expect(page.locator(visit.row("newcomer"))).to_have_count(0)
+    expect(own.locator('.about [data-slot="why"]')).to_contain_text("is not there any more")
+    own.close()
 
 
 def test_an_action_is_one_click_with_its_reason(

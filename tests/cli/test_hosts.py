@@ -107,6 +107,7 @@ def test_what_could_be_anything_but_a_host_is_refused(
         ("alerts test slack", ["alerts", "--", "test", "slack"]),
         ("is-active a b", ["is-active", "--", "a", "b"]),
         ("report --markdown --date today", ["report", "--date=today"]),
+        ("logs a --raw --grep x", ["logs", "--grep=x", "--raw", "--", "a"]),
     ],
 )  # fmt: skip
 def test_a_command_is_said_again_by_the_long_names_of_its_options(
@@ -266,6 +267,16 @@ def test_followed_lines_say_where_they_are_from_and_a_host_that_is_lost_is_told(
     words = spawned("-H", "m1,m2", "events", "-f")
     assert "m1  " in words.stdout
     assert "agentctl: m2: " in words.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("-f",)], ids=["once", "followed"])
+def test_raw_lines_of_a_host_are_as_they_were_written(
+    more: tuple[str, ...], ctl: Ctl, ssh: Callable[[dict[str, str]], Path]
+) -> None:
+    line = {"agent": "a", "line": "\x1b[31mred"}
+    ssh({"*": says(line if more else {"logs": [{"agent": "a", "lines": [line["line"]]}]})})
+    assert "\x1b[31mred" in ctl("-H", "m1", "logs", "a", "--raw", *more)[1]
+    assert "\\x1b[31mred" in ctl("-H", "m1", "logs", "a", *more)[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.cli.top.keys import Keyboard
-from agentd.cli.top.lines import KEYS, lines, room_for
+from agentd.cli.top.lines import KEYS, lines, room_for, told_of
 from agentd.cli.top.sorting import SORTS, matching, ordered
 from agentd.cli.top.state import (
     QUIT,
@@ -41,6 +41,11 @@ def typed(top: Top, *keys: str) -> tuple[Top, Order | None]:
     for key in keys:
         top, order = press(top, key)
     return top, order
+
+
+def drawn(top: Top) -> Top:
+    """Return it as it is once it stands on a screen of 80 columns and 24 rows."""
+    return scrolled(top, room_for(top, 80, 24), len(told_of(top, 80)))
 
 
 def text(top: Top, width: int = 80, height: int = 24, now_s: float = 101.0) -> str:
@@ -211,6 +216,23 @@ def test_details_stand_below_the_agents_and_can_be_read_to_their_end() -> None:
     assert "slow: running, degraded" in text(typed(top, "j")[0])
 
 
+def test_the_way_back_from_the_end_of_the_details_is_as_long_as_the_way_there() -> None:
+    top, _ = typed(top_of(), "enter")
+    shown = [text(top)]
+    for _press in range(20):
+        top = drawn(press(top, "page down", 5)[0])
+        if text(top) == shown[-1]:
+            continue  # at the end: nothing moves
+        shown.append(text(top))
+    assert len(shown) > 2
+    for _press in range(len(shown) - 1):
+        before, top = text(top), drawn(press(top, "page up", 5)[0])
+        assert text(top) != before
+    assert text(top) == shown[0]
+    # Closed and opened again, or of another agent, they begin at the beginning.
+    assert drawn(typed(top, "page down", "enter")[0]).detail == 0
+
+
 @pytest.mark.parametrize("height", [1, 2, 5, 10, 24, 60])
 @pytest.mark.parametrize("keys", [(), ("enter",), ("?",), ("K",), ("/",)])
 def test_a_screen_is_never_longer_than_it_is(height: int, keys: tuple[str, ...]) -> None:
@@ -223,7 +245,7 @@ def test_the_selected_agent_is_always_on_the_screen() -> None:
     top = top_of(status(*(agent(f"agent-{number:02}") for number in range(50))))
     for keys in (["G"], ["g"], ["page down"] * 3, ["enter"], ["j"] * 30):
         top, _ = typed(top, *keys)
-        top = scrolled(top, room_for(top, 80, 24))
+        top = drawn(top)
         assert f"> {top.selected}" in text(top)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.incident_samples import incident
 from tests.cli.screens import Terminal, agentctl
-from tests.cli.stub import Answer, Document, Stub, agent, status
+from tests.cli.stub import Answer, Document, Refusal, Stub, agent, status
 
 Serve = Callable[[dict[str, Answer]], Stub]
 
@@ -188,6 +188,48 @@ def test_a_terminal_that_only_prints_gets_a_table_whenever_it_has_changed(
         assert terminal.written.count(b"crawler") == 1
         terminal.type(b"\x03")
         assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [("no_such_agent", 5), ("forbidden", 4), ("internal", 1)]
+)
+def test_an_error_that_time_does_not_mend_ends_it_and_is_told_as_what_it_is(
+    serve: Serve, term: str, code: str, exit_code: int
+) -> None:
+    stub = serve(FLEET)
+    with on_a_terminal(stub, TERM=term) as terminal:
+        terminal.until(lambda text: "order-processor" in text)
+        stub.answers["status"] = Refusal(code, "it is so", "do this")
+        assert terminal.ended() == exit_code
+        assert terminal.is_as_before()
+        assert b"agentctl: it is so\r\n  hint: do this" in terminal.written
+        assert b"NOT REACHABLE" not in terminal.written
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
+@pytest.mark.parametrize(
+    ("code", "told"), [("too_busy", "TOO BUSY"), ("storage_unavailable", "NOT READABLE")]
+)
+def test_a_daemon_that_answers_without_a_status_is_not_called_unreachable(
+    serve: Serve, term: str, code: str, told: str
+) -> None:
+    stub = serve(FLEET)
+    with on_a_terminal(stub, TERM=term) as terminal:
+        terminal.until(lambda text: "order-processor" in text)
+        stub.answers["status"] = Refusal(code, "it is so")
+        terminal.until(lambda text: f"{told}, last seen" in text and "it is so" in text)
+        stub.answers["status"] = status(agent("order-processor", state="paused"))
+        terminal.until(lambda text: "paused" in text)
+        assert b"NOT REACHABLE" not in terminal.written
+
+
+def test_it_looks_once_however_short_its_time_is(serve: Serve) -> None:
+    stub = serve(FLEET)
+    with on_a_terminal(stub, "--interval", "5", "--timeout", "3", TERM="dumb") as terminal:
+        assert terminal.ended() == 0
+        assert terminal.written.count(b"order-processor") == 1
+        assert stub.commands() == ["status"]
 
 
 def test_it_is_one_process(serve: Serve) -> None:

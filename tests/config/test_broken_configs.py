@@ -303,6 +303,14 @@ MISTAKES: dict[str, tuple[str, int, str, str, str]] = {
         '[http]\nlisten = "127.0.0.1:99999"\n',
         *(2, "http.listen", "not an address and a port", ""),
     ),
+    "listening on no host": (
+        '[http]\nlisten = ":8484"\ntoken_file = "t"\n',
+        *(2, "http.listen", "not an address and a port", "127.0.0.1:8484"),
+    ),
+    "an address of one interface": (
+        '[http]\nlisten = "[fe80::1%1]:8484"\ntoken_file = "t"\n',
+        *(2, "http.listen", "not an address and a port", ""),
+    ),
     "everybody may change something": (
         '[http]\nlisten = "127.0.0.1:80"\noperate = true\n',
         *(3, "http.operate", "has to show a token", "http.token_file"),

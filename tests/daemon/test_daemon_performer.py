@@ -170,11 +170,30 @@ def test_a_question_for_a_state_waits_until_the_state_before_it_is_durable() -> 
 @pytest.mark.parametrize("error", ["", "disk full"])
 async def test_whoever_asks_whether_all_is_recorded_hears_of_what_went_before(error: str) -> None:
     script = Script()
+    failures = script.performer.failures
     script.performer.perform(TICK, [PERSIST])
-    asked = asyncio.create_task(script.performer.recorded())
+    asked = asyncio.create_task(script.performer.recorded(failures))
     await asyncio.sleep(0)
     script.durable(error)
     await asyncio.sleep(0)
     assert not asked.done()
     script.durable()  # the question itself has nothing to write
     assert await asked == error
+
+
+async def test_whether_all_is_recorded_is_hidden_by_no_batch_that_came_between() -> None:
+    script = Script()
+    script.performer.perform(TICK, [PERSIST])
+    script.durable("disk full")
+    failures = script.performer.failures
+    told = []
+    for errors in (("disk full", ""), ("", "")):
+        for _ in errors:
+            script.performer.perform(TICK, [PERSIST])
+        asked = asyncio.create_task(script.performer.recorded(failures))
+        await asyncio.sleep(0)
+        for error in (*errors, ""):
+            script.durable(error)
+        told.append(await asked)
+        failures = script.performer.failures
+    assert told == ["disk full", ""]

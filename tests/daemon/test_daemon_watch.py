@@ -53,6 +53,19 @@ def test_j1_a_truncated_file_is_waited_out(
     assert called.is_set()
 
 
+def test_a_watch_without_a_thread_does_not_call_itself_begun(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    observed = ConfigWatch(places, lambda: None)
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", refused)
+        assert not observed.start()
+    assert observed.places != places, "the next reload tries again"
+
+
 def test_an_atomic_rename_and_a_directory_that_comes_later_are_noticed(tmp_path: Path) -> None:
     main, folder = tmp_path / "agentd.toml", tmp_path / "agents.d"
     main.write_text("[daemon]\n")

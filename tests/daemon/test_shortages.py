@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from agentd.core.effects import Freeze, KillTree, Thaw
 from agentd.core.events import Exited, Froze, SpawnFailed, TreeEmpty
 from agentd.daemon import procfs
-from agentd.daemon.offload import Offload, TooBusy
+from agentd.daemon.offload import THREADS, WAITING_MAX, Offload, TooBusy
 from agentd.daemon.orphans import Orphans
 from agentd.daemon.sdnotify import Systemd
 from agentd.store import checkpoints
@@ -194,6 +195,82 @@ async def test_p4_without_a_thread_for_it_a_read_is_asked_for_again(
             await offload.run(int)
     assert await offload.run(int) == 0
     offload.close()
+
+
+async def busy(offload: Offload, gate: threading.Event, jobs: int) -> list[asyncio.Task[bool]]:
+    """Return so many jobs that hang until the gate opens, each in a thread of its own."""
+    begun = threading.Semaphore(0)
+
+    def hang() -> bool:
+        begun.release()
+        return gate.wait(WAIT_S)
+
+    hanging = [asyncio.create_task(offload.run(hang)) for _ in range(jobs)]
+    for _ in hanging:
+        assert await asyncio.to_thread(begun.acquire, timeout=WAIT_S)
+    return hanging
+
+
+async def test_p4_with_one_thread_of_two_what_is_refused_is_never_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offload, gate = Offload(asyncio.get_running_loop()), threading.Event()
+    start, told, done = threading.Thread.start, [0], []
+
+    def first_only(thread: threading.Thread) -> None:
+        if thread.name.startswith("offload"):
+            told[0] += 1
+            if told[0] > 1:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", first_only)
+    hanging = await busy(offload, gate, 1)
+    asked = [
+        asyncio.create_task(offload.run(partial(done.append, n))) for n in range(WAITING_MAX + 5)
+    ]
+    await asyncio.sleep(0)
+    gate.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    await asyncio.gather(*hanging, offload.run(int))
+    refused = {n for n, answer in enumerate(answers) if isinstance(answer, TooBusy)}
+    assert refused, "what waits has a bound"
+    assert done == [n for n in range(len(asked)) if n not in refused]
+    assert done, "one thread is enough"
+    offload.close()
+
+
+async def test_p4_what_nobody_waits_for_any_longer_has_the_same_bound_and_is_not_done() -> None:
+    offload, gate, done = Offload(asyncio.get_running_loop()), threading.Event(), []
+    hanging = await busy(offload, gate, THREADS)
+    for _ in range(WAITING_MAX):
+        given_up = asyncio.create_task(offload.run(partial(done.append, "given up")))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+    with pytest.raises(TooBusy, match="too many"):
+        await offload.run(int)
+    gate.set()
+    assert await asyncio.gather(*hanging) == [True] * THREADS
+    async with asyncio.timeout(WAIT_S):
+        while (answer := await asyncio.gather(offload.run(int), return_exceptions=True)) != [0]:
+            assert isinstance(answer[0], TooBusy)
+    assert done == []
+    offload.close()
+
+
+async def test_what_waits_for_a_thread_is_given_up_when_the_pool_closes() -> None:
+    offload, gate = Offload(asyncio.get_running_loop()), threading.Event()
+    hanging = await busy(offload, gate, THREADS)
+    waits = asyncio.create_task(offload.run(int))
+    await asyncio.sleep(0)
+    offload.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    with pytest.raises(TooBusy):
+        await offload.run(int)
+    gate.set()
+    assert await asyncio.gather(*hanging) == [True] * THREADS
 
 
 def dead_child() -> int:

@@ -7,10 +7,12 @@ import json
 import os
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
 from agentd.daemon import conversation, sockets
+from agentd.daemon.connections import Connection
 from agentd.daemon.followers import FOLLOWERS_MAX
 from agentd.daemon.outbox import BUFFER_BYTES_MAX
 from agentd.daemon.peers import Peer, Role
@@ -34,6 +36,27 @@ async def test_an_agent_has_so_many_connections_and_others_have_theirs() -> None
         await until(lambda: len(hallway.hall.visitors) == 3)
         assert (await (await hallway.connect(one)).ask({"id": 1}))["ok"]
         assert hallway.counters.connections_refused == 1
+
+
+async def test_who_may_do_less_from_now_on_is_counted_as_who_may() -> None:
+    async with Hallway(connections_per_uid=1) as hallway:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        uid = os.geteuid()
+        operator = Peer(1, uid, 0, Role.OPERATOR, internal="agentd-http")
+        viewer = replace(operator, role=Role.VIEWER)
+        connection = Connection(hallway.hall, ours, operator)
+        assert hallway.hall.visitors.why_not(viewer) == ""
+        connection.restrict(Role.VIEWER)
+        assert hallway.hall.visitors.why_not(viewer) != ""
+        connection.close()
+        theirs.close()
+        assert hallway.hall.visitors.why_not(viewer) == ""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        Connection(hallway.hall, ours, viewer)
+        assert hallway.hall.visitors.why_not(viewer) != "", "the bound is what it was"
+        theirs.close()
 
 
 async def test_a_token_doesnt_get_an_agent_more_connections() -> None:

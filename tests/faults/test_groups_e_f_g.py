@@ -243,6 +243,8 @@ def test_h1_h2_a_full_disk_is_told_and_a_kill_is_still_recorded(fleet: Fleet) ->
         assert shown["intent"] == "killed"
         assert not alive(pid)
         assert fleet.status("two")["state"] == "running"
+        fleet.sleeper("three")
+        assert fleet.ask("reload", dry_run=True)["added"] == ["three"], "nothing is to be recorded"
         (state / "filler").unlink()
         fleet.until_true(lambda: fleet.ask("status")["daemon"]["storage"] == "ok")
         fleet.crash()

@@ -34,6 +34,8 @@ class StandIn:
         }
         self.hold: asyncio.Event | None = None
         """While it is there and not set, commands that change something don't come to an end."""
+        self.hold_told: asyncio.Event | None = None
+        """While it is there and not set, nothing is answered to what is told of other hosts."""
         self.is_stuck = False
         self._bell = asyncio.Condition()
 
@@ -54,6 +56,8 @@ class StandIn:
                 return {"events": later, "last_id": later[-1]["id"] if later else after}
             case "fleet":
                 self.told.append(dict(args))
+                if self.hold_told is not None:
+                    await self.hold_told.wait()
                 return self.reply
         self.asked.append((cmd, dict(args)))
         if self.hold is not None:

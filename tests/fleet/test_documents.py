@@ -1,5 +1,6 @@
 """What crosses the network, in both directions: bounded, checked, and never believed of another."""
 
+import base64
 import os
 import zlib
 from pathlib import Path
@@ -12,10 +13,8 @@ from agentd.daemon import incidents
 from agentd.fleet import visible
 from agentd.fleet.credentials import read_credentials
 from agentd.fleet.cursor import Cursor
-from agentd.fleet.documents import alive_of, event_of, status_of
+from agentd.fleet.documents import BREAKERS_MAX, alive_of, event_of, status_of
 from agentd.fleet.encoding import PACKED_BYTES_MAX, TEXT_BYTES_MAX, Unreadable, pack, unpack
-from agentd.fleet.others import LINE_BYTES_MAX, Others
-from agentd.fleet.presence import Presences
 from agentd.fleet.settings import FleetSettings
 
 SEED = "SUABMCLS5L2KLMCMUW2AEKJQGZLYL4MD25Y6BIMNTXVHGE24GBBOYS5LYA"
@@ -55,15 +54,54 @@ def test_what_is_too_large_is_not_sent() -> None:
         {"host": "b", "presence": "p", "count": 1},
         {"host": "a", "presence": "p"},
         {"host": "a", "presence": "p", "count": 0},
-        {"host": "a", "presence": "p", "count": 1, "spent": {"date": "today", "own": 1}},
-        {"host": "a", "presence": "p", "count": 1, "spent": {"date": "2026-11-21", "own": -1}},
-        {"host": "a", "presence": "p", "count": 1, "breakers": [{"name": "x\n", "state": "open"}]},
         {"host": "a", "presence": "p" * 65, "count": 1},
     ],
 )
 def test_a_sign_of_life_that_is_none_is_refused(said: dict[str, object]) -> None:
     with pytest.raises(Unreadable):
         alive_of("$KV.agentd_status.a.alive", pack(said))
+
+
+@pytest.mark.parametrize("name", ["openai", "payments API (EU)", "a\x1b[31m\n", "\U0001f980" * 256])
+def test_what_an_agent_calls_its_breaker_costs_no_sign_of_life(name: str) -> None:
+    breaker = {"name": name, "state": "open"}
+    said = {"host": "a", "presence": "p", "count": 1, "breakers": [breaker]}
+    assert [one.name for one in alive_of("$KV.agentd_status.a.alive", pack(said)).breakers] == [
+        name
+    ]
+
+
+@pytest.mark.parametrize(
+    "carried",
+    [
+        {"breakers": [{"name": "", "state": "open"}]},
+        {"breakers": [{"name": "x" * 257, "state": "open"}]},
+        {"breakers": [{"name": "x\0", "state": "open"}]},
+        {"breakers": [{"name": "x", "state": "ajar"}, 5]},
+        {"breakers": "all"},
+        {"spent": {"date": "", "own": 1}},
+        {"spent": {"date": "2026-11-21", "own": -1}},
+        {"spent": {"date": "2026-11-21", "own": 1e10}},
+    ],
+)
+def test_what_a_sign_of_life_carries_is_left_out_where_it_is_wrong(
+    carried: dict[str, object],
+) -> None:
+    good = {"breakers": [], "spent": {"date": "2026-11-21", "own": 1}}
+    said = {"host": "a", "presence": "p", "count": 1} | good | carried
+    if isinstance(said["breakers"], list):
+        said["breakers"].append({"name": "openai", "state": "open"})
+    alive = alive_of("$KV.agentd_status.a.alive", pack(said))
+    assert [one.name for one in alive.breakers] == (
+        [] if carried.get("breakers") == "all" else ["openai"]
+    )
+    assert (alive.spent is None) == ("spent" in carried)
+
+
+def test_breakers_beyond_the_bound_are_left_out() -> None:
+    some = [{"name": f"b{number}", "state": "open"} for number in range(BREAKERS_MAX + 1)]
+    said = {"host": "a", "presence": "p", "count": 1, "breakers": some}
+    assert len(alive_of("$KV.agentd_status.a.alive", pack(said)).breakers) == BREAKERS_MAX
 
 
 def test_a_document_is_believed_of_its_own_key_only() -> None:
@@ -79,22 +117,6 @@ def test_a_document_is_believed_of_its_own_key_only() -> None:
 
 def test_viewers_see_here_what_they_see_on_the_socket() -> None:
     assert visible.NOT_FOR_VIEWERS == incidents.NOT_FOR_VIEWERS
-
-
-def test_what_is_told_to_the_daemon_fits_its_line() -> None:
-    others = Others("me", Presences(10_000))
-    for number in range(5_000):
-        others.presences.heard(f"host-{number:04}", "p", 1, 0)
-    for name in ("host-4711", "host-4999"):
-        others.presences.lose(name)
-        others.lost(name, [f"agent-{number:02}" for number in range(40)], announce=True)
-    others.statuses["host-4000"] = {"agents": [{"name": "x", "intent": "up", "state": "running"}]}
-    told = others.document(["host-4000/x"], "2026-11-21")
-    assert len(pack(told, bytes_max=1 << 20)) < LINE_BYTES_MAX
-    first = {row["name"]: row for row in told["hosts"][:3]}
-    assert first.keys() == {"host-4711", "host-4999", "host-4000"}, "what matters goes first"
-    assert first["host-4000"]["agents"][0]["ready"]
-    assert len(first["host-4711"]["agents"]) == 40
 
 
 def test_a_cursor_goes_on_where_it_was_and_begins_anew_when_torn(tmp_path: Path) -> None:
@@ -119,7 +141,36 @@ def test_an_identity_has_an_inbox_of_its_own(tmp_path: Path, text: str, identity
     assert read_credentials(path, "nats://h").inbox.startswith(f"_INBOX.{identity}")
 
 
-@pytest.mark.parametrize("text", ["", "SU", "a word", "BEGIN NATS USER JWT\nx.y.z\n"])
+def creds(*seed: str) -> str:
+    """Return a .creds file with a JWT that is whole, and these lines for its seed."""
+    claims = base64.urlsafe_b64encode(b'{"sub":"UADA"}').decode().rstrip("=")
+    return "\n".join(["-----BEGIN NATS USER JWT-----", f"e30.{claims}.c2ln", "", *seed])
+
+
+@pytest.mark.parametrize("end", [["------END USER NKEY SEED------", ""], []])
+def test_a_creds_file_is_taken_whole(tmp_path: Path, end: list[str]) -> None:
+    path = tmp_path / "credentials"
+    path.write_text(creds("-----BEGIN USER NKEY SEED-----", SEED, *end))
+    path.chmod(0o600)
+    credentials = read_credentials(path, "nats://h")
+    assert credentials.inbox == "_INBOX.UADA"
+    # The client cuts off the end of a seed that no line follows.
+    assert f"{SEED}\n" in str(credentials.options["user_credentials"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "SU",
+        "a word",
+        "BEGIN NATS USER JWT\nx.y.z\n",
+        creds(),
+        creds("-----BEGIN USER NKEY SEED-----"),
+        creds("-----BEGIN USER NKEY SEED-----", SEED[:-5]),
+        creds("-----BEGIN USER NKEY SEED-----", "------END USER NKEY SEED------"),
+    ],
+)
 def test_credentials_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "credentials"
     path.write_text(text)

@@ -1,16 +1,14 @@
 """The link on a stand-in for its daemon, with a real NATS server."""
 
 import asyncio
-import contextlib
 import json
 import logging
 from pathlib import Path
 
 import pytest
 
-from agentd.client.errors import AgentdError, NotReachable
+from agentd.client.errors import AgentdError
 from agentd.fleet import jetstream
-from agentd.fleet.commands import request
 from agentd.fleet.connection import Connection
 from agentd.fleet.encoding import pack, unpack
 from agentd.fleet.events import EventReader
@@ -35,6 +33,10 @@ async def stored(server: NatsServer, host: str) -> list[int]:
         await connection.close()
     events = [unpack(entry.data) for entry in entries if entry is not None]
     return [event["id"] for event in events if event["host"] == host]
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def written(link: Running) -> int:
@@ -93,7 +95,8 @@ async def test_exactly_one_announces_a_loss(start: Start) -> None:
     await until(lambda: all(one.daemon.view()["one"]["state"] == "lost" for one in rest))
     rows = [one.daemon.view()["one"] for one in rest]
     assert sorted(row["announce"] for row in rows) == [False, False, True]
-    assert [row["agents"] for row in rows] == [[{"name": "a"}, {"name": "b"}]] * 3
+    agents = [row["agents"] for row in rows if row["announce"]]
+    assert agents == [[{"name": "a"}, {"name": "b"}]], "for the alert"
     await lost.start()
     await until(lambda: all(one.daemon.view()["one"]["state"] == "up" for one in rest))
     # Lost a second time is another loss, with an announcement of its own.
@@ -209,93 +212,6 @@ async def test_followed_events_come_as_they_happen(start: Start) -> None:
         await anext(following)
 
 
-async def test_a_command_is_carried_out_with_the_name_of_who_asked(start: Start) -> None:
-    one = await start("one")
-    connection = await Connection.connect(one.settings)
-    args = {"select": ["a"], "reason": "spends too much"}
-    await request(connection, one.settings, "one", "kill", args)
-    [(verb, given)] = one.daemon.asked
-    assert verb == "kill"
-    assert given["select"] == ["a"]
-    assert given["reason"].endswith(" by fleet: spends too much")
-    status = await request(connection, one.settings, "one", "status", {})
-    assert [agent["name"] for agent in status["agents"]] == ["a", "b"]
-    with pytest.raises(AgentdError, match="one: no agent"):
-        await request(connection, one.settings, "one", "history", {})
-    with pytest.raises(NotReachable, match="host nobody is not there"):
-        await request(connection, one.settings, "nobody", "status", {})
-    await connection.close()
-
-
-async def test_a_command_asked_twice_is_carried_out_once(start: Start) -> None:
-    one = await start("one")
-    one.daemon.hold = asyncio.Event()
-    connection = await Connection.connect(one.settings)
-
-    async def kill(agent: str = "a") -> object:
-        return await request(
-            connection, one.settings, "one", "kill", {"select": [agent]}, request_id="the-same-id"
-        )
-
-    first = asyncio.ensure_future(kill())
-    await until(lambda: one.daemon.asked)
-    second = asyncio.ensure_future(kill())
-    with pytest.raises(AgentdError, match="was another one before"):
-        await kill("b")
-    one.daemon.hold.set()
-    assert await first == await second == await kill()
-    assert len(one.daemon.asked) == 1
-    await connection.close()
-
-
-@pytest.mark.parametrize(
-    ("subject", "text", "code"),
-    [
-        ("view.kill", {"verb": "kill"}, "forbidden"),
-        ("operate.status", {"verb": "status"}, "forbidden"),
-        ("operate.shutdown", {"verb": "shutdown"}, "forbidden"),
-        ("view.status", {"verb": "kill"}, "bad_request"),
-        ("view.events", {"verb": "events", "args": {"trace": True}}, "bad_request"),
-        ("view.daemon", {"verb": "daemon", "args": {"action": "reexec"}}, "bad_request"),
-        ("operate.kill", {"verb": "kill", "id": "short"}, "bad_request"),
-        ("operate.kill", {"verb": "kill", "more": 1}, "bad_request"),
-    ],
-)
-async def test_what_is_not_in_the_table_is_refused(
-    start: Start, subject: str, text: dict[str, object], code: str
-) -> None:
-    one = await start("one")
-    connection = await Connection.connect(one.settings)
-    asked = {"id": "0123456789", "args": {}, **text}
-    answer = unpack((await connection.request(f"agentd.one.cmd.{subject}", pack(asked))).data)
-    assert answer["error"]["code"] == code
-    assert one.daemon.asked == []
-    await connection.close()
-
-
-async def test_viewers_see_no_log_text_from_afar(start: Start) -> None:
-    one = await start("one")
-    connection = await Connection.connect(one.settings)
-    shown = await request(connection, one.settings, "one", "incidents", {"id": 1})
-    assert shown == {"cmd": "incidents", "rows": [{"kept": 1}]}
-    await connection.close()
-
-
-async def test_an_answer_that_was_sent_astray_is_no_command(start: Start) -> None:
-    """The servers send their answers wherever an asker says, to any subject."""
-    one = await start("one")
-    connection = await Connection.connect(one.settings)
-    order = {"id": "0123456789", "verb": "kill", "args": {"select": ["a"]}}
-    victim = one.settings.command_subject("one", "operate", "kill")
-    await connection.publish(victim, pack(order))
-    await connection.publish(victim, pack(order), reply="agentd.one.cmd.operate.pause")
-    await connection.publish(victim, pack(order), reply="$KV.agentd_status.one")
-    with contextlib.suppress(AgentdError):
-        await request(connection, one.settings, "one", "ping", {})
-    assert [verb for verb, _ in one.daemon.asked] == ["ping"]
-    await connection.close()
-
-
 async def test_a_forged_document_is_refused_and_counted(start: Start) -> None:
     one = await start("one")
     connection, settings = await Connection.connect(one.settings), one.settings
@@ -329,14 +245,7 @@ async def test_a_dependency_on_another_host_is_told_of(start: Start) -> None:
     two.daemon.reply = {**two.daemon.reply, "depends_on": ["one/a"]}
     await until(lambda: two.daemon.view()["one"]["agents"])
     row = two.daemon.view()["one"]["agents"][0]
-    assert row == {
-        "name": "a",
-        "state": "running",
-        "health": "healthy",
-        "ready": True,
-        "reason": None,
-        "incident": None,
-    }
+    assert row == {"name": "a", "ready": True, "reason": None}
     one.daemon.states["a"] = "escalated"
     await one.daemon.happen()
     await until(lambda: not two.daemon.view()["one"]["agents"][0]["ready"])
@@ -344,10 +253,11 @@ async def test_a_dependency_on_another_host_is_told_of(start: Start) -> None:
 
 async def test_spending_and_breakers_of_others_are_told(start: Start) -> None:
     one, two, three = await asyncio.gather(start("one"), start("two"), start("three"))
-    one.daemon.reply = {**one.daemon.reply, "breakers": [{"name": "openai", "state": "open"}]}
+    # The name is an agent's choice: on the socket any will do.
+    open_here = {"name": "payments API (EU)\n", "state": "open"}
+    one.daemon.reply = {**one.daemon.reply, "breakers": [open_here]}
     two.daemon.reply = {**two.daemon.reply, "spent_usd_day": {"date": "2026-11-20", "own": 9.0}}
-    breaker = {"host": "one", "name": "openai", "state": "open"}
-    await until(lambda: three.daemon.told[-1]["breakers"] == [breaker])
+    await until(lambda: three.daemon.told[-1]["breakers"] == [{"host": "one", **open_here}])
     # Two's day is another one: what it spent there is not of this day.
     await until(
         lambda: (
@@ -361,6 +271,7 @@ async def test_what_a_lost_host_has_spent_is_not_forgotten(start: Start) -> None
     one, two = await asyncio.gather(start("one"), start("two"))
     spent = {"date": "2026-11-21", "others": 1.0, "hosts": 2}
     await until(lambda: two.daemon.told[-1].get("spent_usd_day") == spent)
+    await until(lambda: '"one"' in read(two._directory / "spent.json"))
     await asyncio.gather(one.stop(), two.stop())
     two.daemon.told.clear()
     await two.start()

@@ -151,6 +151,7 @@ class Site:
 
     def __init__(self, daemon: FakeDaemon | None = None, **known: Any) -> None:  # noqa: ANN401 - of Settings
         self.daemon = daemon or FakeDaemon()
+        self.server = "127.0.0.1"
         self.settings = Settings(**{"host": "127.0.0.1", "port": 8484, **known})
         link = Link(self._connect)
         self.hub = Hub(link)
@@ -194,7 +195,7 @@ class Site:
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "server": ("127.0.0.1", 8484),
+            "server": (self.server, 8484),
             "client": ("127.0.0.1", 50_000),
             "scheme": "http",
             "method": method,

@@ -1,17 +1,36 @@
 """The API: each address answers what the daemon says, and refuses what makes no sense."""
 
 import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from agentd.client.errors import AgentdError
-from agentd.http import link
-from tests.http.site import TOKEN, FakeDaemon, Site, bearer
+from agentd.http import hub, link
+from agentd.http.hosts import NoHosts
+from tests.cli.stub import agent, status
+from tests.http.site import TOKEN, Document, FakeDaemon, Site, bearer
 
 
 @pytest.fixture
 def site() -> Site:
     return Site(token=TOKEN, operate=True)
+
+
+class OtherHost(NoHosts):
+    """A fleet in which one other host is known, with agents of these names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._daemon = FakeDaemon()
+        self._daemon.agents = [agent(name) for name in names]
+
+    def status(self, host: str, agent: str = "") -> Document:
+        del host
+        return status(*(one for one in self._daemon.agents if agent in {"", one["name"]}))
+
+    async def ask(self, host: str, cmd: str, args: Mapping[str, object]) -> Document:
+        del host
+        return await self._daemon.ask(cmd, args)
 
 
 READS = [
@@ -61,6 +80,8 @@ async def test_an_agent_is_its_own_document(site: Site) -> None:
         ("/api/v1/report?date=2026-13-01", 400, "bad_request"),
         ("/api/v1/status?host=elsewhere", 404, "not_found"),
         ("/api/v1/status?host=../x", 400, "bad_request"),
+        # It would tell of this host, under the name of another.
+        ("/api/v1/stream?host=elsewhere", 400, "bad_request"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_with_its_code(
@@ -92,6 +113,17 @@ async def test_what_the_daemon_refuses_has_a_status(site: Site, code: str, statu
     answer = await site.get("/api/v1/report", **bearer())
     assert answer.status == status
     assert answer.json() == {"error": {"code": code, "message": "told so", "hint": "do that"}}
+
+
+async def test_the_page_is_first_judged_by_as_many_incidents_as_afterwards(site: Site) -> None:
+    assert (await site.get("/", **bearer())).status == 200
+    assert ("incidents", {"open": True, "limit": hub.INCIDENTS_MAX}) in site.daemon.asked
+
+
+async def test_the_page_of_an_agent_that_another_host_has_not_is_not_found(site: Site) -> None:
+    site.service.hosts = OtherHost(["a"])
+    assert (await site.get("/agents/a?host=m2", **bearer())).status == 200
+    assert (await site.get("/agents/b?host=m2", **bearer())).status == 404
 
 
 async def test_a_method_that_is_not_there_is_named(site: Site) -> None:

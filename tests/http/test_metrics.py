@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from agentd.client.errors import AgentdError
 from agentd.http import metrics
 from tests.http.site import Site, status
 
@@ -111,15 +112,21 @@ async def test_what_is_not_known_has_no_sample() -> None:
     assert at(samples, "agentd_agent_up", agent="order-processor") == 0
 
 
-async def test_an_incident_of_several_agents_is_one() -> None:
+async def test_an_incident_of_several_agents_is_one_and_those_of_none_count() -> None:
     site = site_with()
     one = site.daemon.agents[0]
     site.daemon.agents = [
         {**one, "name": name, "open_incident": number}
         for name, number in (("a", 3), ("b", 3), ("c", 4), ("d", None))
     ]
+    site.daemon.incidents = [
+        {"id": 3, "agents": ["a", "b"]},
+        {"id": 4, "agents": ["c"]},
+        {"id": 5, "agents": [], "cause": "daemon.fault"},
+    ]
     samples = await scraped(site)
-    assert at(samples, "agentd_incidents_open") == 2
+    assert at(samples, "agentd_incidents_open") == 3
+    assert site.daemon.asked[-1] == ("incidents", {"open": True, "limit": metrics.INCIDENTS_MAX})
     assert at(samples, "agentd_agent_incidents_open", agent="b") == 1
 
 
@@ -146,6 +153,19 @@ async def test_scrapes_of_one_second_cost_one_status(monkeypatch: pytest.MonkeyP
     for _ in range(10):
         await scraped(site)
     assert site.daemon.count("status") == 1
+    assert site.daemon.count("incidents") == 1
+
+
+async def test_a_history_that_cannot_be_read_costs_its_own_figure_alone() -> None:
+    site = site_with()
+
+    def refuse(_args: object) -> dict[str, Any]:
+        raise AgentdError("storage_unavailable", "the history can't be read")
+
+    site.daemon.answers["incidents"] = refuse
+    samples = await scraped(site)
+    assert at(samples, "agentd_up") == 1
+    assert at(samples, "agentd_incidents_open") is None
 
 
 async def test_openmetrics_is_spoken_where_it_is_asked_for() -> None:

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema
 import pytest
@@ -10,7 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from agentd.http import openapi
-from agentd.http.routes import ROUTES
+from agentd.http.routes import ROUTES, Kind
 from agentd.http.schemas import SCHEMAS
 from tests.http.listening import Listening
 from tests.http.site import TOKEN, Site
@@ -46,6 +48,29 @@ def test_no_two_operations_have_one_name() -> None:
         for operation in each.values()
     ]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("moment", ["24h", "90m", "7d", "1h30m", "1500ms", 1764057600000, "2026-11-21"]),
+        ("moment", ["2026-11-21T08:00:00Z", "2026-11-21T09:00:00.5+01:00"]),
+        ("date", ["2026-11-20", "today", "yesterday"]),
+    ],
+)
+async def test_what_the_documents_promise_it_permits(kind: Kind, told: list[Any]) -> None:
+    formats = jsonschema.FormatChecker()
+    # Its own would need another library, and takes everything without.
+    formats.checks("date-time", ValueError)(
+        lambda text: datetime.fromisoformat(text) and "T" in text
+    )
+    check = jsonschema.Draft202012Validator(openapi.KINDS[kind], format_checker=formats)
+    paths = {"moment": "/api/v1/events?since=", "date": "/api/v1/report?date="}
+    for each in told:
+        check.validate(each)
+        answer = await Site().get(f"{paths[kind]}{quote(str(each))}")
+        assert answer.status == 200, each
+    assert not check.is_valid("soon")
 
 
 def without_security() -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """L11: what must not get in doesn't: another site's page, a wrong name, no token, tricks."""
 
 import re
+import secrets
 
 import pytest
+from starlette.types import Message
 
+from agentd.http import parameters
 from agentd.http.access import COOKIE
+from agentd.http.guard import Guard, SlowReader
 from agentd.http.sessions import SESSION_S, TRIES_MAX, FailedTries, Sessions
-from agentd.http.settings import Settings, SettingsError, parse_listen, read_token
 from tests.http.site import HOST, ORIGIN, TOKEN, Site, bearer
 
 KILL = "/api/v1/agents/researcher/kill"
@@ -193,6 +196,35 @@ async def test_l11_a_name_that_was_allowed_is_answered() -> None:
     assert (await site.get("/healthz", host="ops.example.evil")).status == 421
 
 
+@pytest.mark.parametrize(
+    ("server", "host", "status"),
+    [
+        ("192.168.1.5", "192.168.1.5:8484", 200),
+        ("::ffff:192.168.1.5", "192.168.1.5:8484", 200),  # IPv4 to a socket of IPv6
+        ("::ffff:192.168.1.5", "[::ffff:192.168.1.5]:8484", 200),
+        ("::ffff:192.168.1.5", "192.168.1.6:8484", 421),
+        ("::ffff:192.168.1.5", "", 421),
+    ],
+)
+async def test_l11_the_address_that_it_came_in_on_is_a_name(
+    site: Site, server: str, host: str, status: int
+) -> None:
+    site.server = server
+    assert (await site.get("/healthz", host=host)).status == status
+
+
+async def test_l11_a_path_writes_no_line_of_its_own_into_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def slow(*_: object) -> None:
+        raise SlowReader
+
+    scope = site.scope("GET", "/\nagentd.http: forged", {})
+    await Guard(slow, site.settings.host_names)(scope, slow, slow)
+    assert "forged" in caplog.text
+    assert "\nagentd.http: forged" not in caplog.text
+
+
 # Signing in.
 
 
@@ -231,6 +263,67 @@ async def test_l11_too_many_wrong_tokens_are_too_many(site: Site) -> None:
     assert (await site.get("/api/v1/status", cookie=cookie)).status == 200
 
 
+async def test_l11_a_token_that_cannot_be_guessed_is_not_locked_out_by_others() -> None:
+    token = secrets.token_urlsafe(32)
+    site = Site(token=token)
+    for _ in range(TRIES_MAX):
+        assert (await site.get("/api/v1/status", **bearer("wrong"))).status == 401
+    assert (await site.get("/api/v1/status", **bearer("wrong"))).status == 429
+    assert (await site.get("/api/v1/status", **bearer(token))).status == 200
+    assert (await post_token(site, token, origin=ORIGIN)).status == 303
+    assert (await post_token(site, "wrong", origin=ORIGIN)).status == 429
+
+
+async def test_l11_links_that_other_pages_ask_for_lock_nobody_out(site: Site) -> None:
+    code = site.access.sessions.new_link_code()
+    for _ in range(2 * TRIES_MAX):
+        assert (await site.get("/sign-in?code=x")).status == 401
+    assert (await site.get("/api/v1/status", **bearer())).status == 200
+    assert (await site.get(f"/sign-in?code={code}")).status == 303
+
+
+async def test_l11_a_form_of_many_fields_is_refused(site: Site) -> None:
+    answer = await post_token(site, "&a=1" * parameters.FORM_FIELDS_MAX, origin=ORIGIN)
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize("path", ["/sign-in", KILL])
+async def test_l11_a_body_that_breaks_off_is_no_fault(site: Site, path: str) -> None:
+    scope = site.scope("POST", path, {**bearer(), "origin": ORIGIN})
+    coming: list[Message] = [
+        {"type": "http.request", "body": b"t", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await site.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert written(site) == []
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example"])
+async def test_l11_what_another_site_sends_is_refused_unread(
+    site: Site, origin: str | None
+) -> None:
+    async def never(*_: object) -> Message:
+        raise AssertionError
+
+    headers = {} if origin is None else {"origin": origin}
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await site.app(site.scope("POST", "/sign-in", headers), never, send)
+    assert sent[0]["status"] == 403
+
+
 async def test_a_link_signs_in_once(site: Site) -> None:
     code = site.access.sessions.new_link_code()
     answer = await site.get(f"/sign-in?code={code}")
@@ -241,6 +334,28 @@ async def test_a_link_signs_in_once(site: Site) -> None:
     assert again.status == 401
     assert "This link has been used, or is too old." in str(again.body)
     assert (await site.get("/sign-in?code=guess")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"sec_fetch_site": "none"}, 303),
+        ({"sec_fetch_site": "same-origin", "accept": "text/html"}, 303),
+        ({"accept": "*/*"}, 303),
+        ({"sec_fetch_site": "cross-site"}, 200),
+        ({"sec_fetch_site": "same-site"}, 200),  # another port of this machine
+        ({"accept": "text/html,*/*;q=0.8"}, 200),  # a browser that doesn't say
+    ],
+)
+async def test_whoever_a_page_has_led_to_the_link_goes_on_from_a_page_of_ours(
+    site: Site, headers: dict[str, str], status: int
+) -> None:
+    code = site.access.sessions.new_link_code()
+    answer = await site.get(f"/sign-in?code={code}", **headers)
+    assert answer.status == status
+    assert answer.headers.get("refresh") == (None if status == 303 else "0; url=/")
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    assert (await site.get("/api/v1/status", cookie=cookie)).status == 200
 
 
 def test_a_session_ends_and_so_does_a_link() -> None:
@@ -277,46 +392,3 @@ def test_tries_are_forgotten_after_a_minute_and_bounded() -> None:
     for number in range(5_000):
         failed.add(str(number))
     assert len(failed._tries) <= 1_024
-
-
-# Settings.
-
-
-@pytest.mark.parametrize(
-    "known",
-    [
-        {"host": "0.0.0.0"},  # noqa: S104 - refused
-        {"host": "10.0.0.7"},
-        {"host": "machine-3"},
-        {"host": "127.0.0.1", "operate": True},
-    ],
-)
-def test_l11_a_server_beyond_its_machine_or_that_operates_needs_a_token(
-    known: dict[str, object],
-) -> None:
-    with pytest.raises(SettingsError):
-        Settings(**{"port": 1, **known})
-    assert Settings(**{"port": 1, **known, "token": TOKEN}).token
-
-
-@pytest.mark.parametrize("address", ["8484", "127.0.0.1", "127.0.0.1:99999", "::1:80", ":80", ""])
-def test_an_address_that_is_none_is_refused(address: str) -> None:
-    with pytest.raises(SettingsError):
-        parse_listen(address)
-
-
-def test_addresses_are_read() -> None:
-    assert parse_listen("[::1]:0") == ("::1", 0)
-    assert parse_listen("127.0.0.1:8484") == ("127.0.0.1", 8484)
-
-
-@pytest.mark.parametrize("text", ["", "short\n", "\nsecond-line-is-not-read-0123456789", "a b" * 9])
-def test_a_token_that_could_be_guessed_is_refused(tmp_path, text: str) -> None:  # noqa: ANN001
-    path = tmp_path / "token"
-    path.write_text(text)
-    with pytest.raises(SettingsError):
-        read_token(path)
-    with pytest.raises(SettingsError):
-        read_token(tmp_path / "none")
-    path.write_text(f"{TOKEN}\n")
-    assert read_token(path) == TOKEN

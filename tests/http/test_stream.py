@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
+from agentd.client.errors import AgentdError
 from agentd.http import guard, hub, stream
 from agentd.http.hub import Hub
 from agentd.http.link import Link
@@ -233,6 +234,28 @@ async def test_an_answer_that_makes_no_sense_is_told_and_not_the_end(
     del site.daemon.answers["status"]
     assert (await reader.next("daemon")).data == {"reachable": True}
     assert (await reader.next("snapshot")).data["agents"]
+
+
+async def test_a_daemon_that_is_busy_for_a_moment_is_not_gone(
+    site: Site, read: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.http.link.STATUS_S", 0.0)
+    reader = read()
+    await reader.next("snapshot")
+    refused: list[str] = []
+
+    def busy(_args: object) -> Document:
+        refused.append("status")
+        if len(refused) == 3:
+            del site.daemon.answers["status"]
+        raise AgentdError("too_busy", "more than 50 commands a second")
+
+    site.daemon.answers["status"] = busy
+    site.daemon.agents[1] = {**site.daemon.agents[1], "health": "killed"}
+    told = await reader.next()
+    while told.event == "status" and not told.data["agents"]:  # from before it was busy
+        told = await reader.next()
+    assert (told.event, len(refused), len(told.data["agents"])) == ("status", 3, 1)
 
 
 async def test_whoever_comes_while_the_daemon_is_gone_is_told_so(site: Site, read: Open) -> None:

@@ -5,8 +5,10 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,29 @@ def test_a_handshake_that_never_comes_is_not_waited_for(
         closing(socket.create_connection(server.address)) as peer,
     ):
         assert until_closed(peer) == b""
+
+
+def test_handshakes_count_among_the_connections(
+    certificate: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(serving, "HANDSHAKE_S", WAIT_S)
+    with Listening(token=TOKEN, **certificate) as server, ExitStack() as opened:
+        for _ in range(4):
+            opened.enter_context(closing(socket.create_connection(server.address)))
+        begun_s = time.monotonic()
+        with closing(socket.create_connection(server.address)) as extra:
+            assert until_closed(extra) == b""
+        assert time.monotonic() - begun_s < WAIT_S / 2  # not by the end of the handshakes
+        opened.close()
+        url = f"{server.url}/healthz"
+        trusted = ssl.create_default_context(cafile=str(server.settings.tls_cert))
+        ends_s = time.monotonic() + WAIT_S
+        while True:  # there is room again once the ends of the others are noticed
+            with suppress(OSError), urllib.request.urlopen(url, context=trusted) as answer:  # noqa: S310 - ours
+                assert answer.status == 200
+                return
+            assert time.monotonic() < ends_s
 
 
 def test_plain_http_gets_nothing_there(listening: Listening) -> None:

@@ -138,6 +138,53 @@ def test_the_headline(agents: list[dict[str, Any]], daemon: dict[str, str], told
     assert view.rows[":page"].slots["headline"].text == told
 
 
+@pytest.mark.parametrize(
+    ("agents", "found", "told", "title"),
+    [
+        ([{}] * 3, [{}], "1 incident needs you.", "1 needs you"),
+        ([{}], [{}, {"severity": "warning"}], "1 incident needs you.", "1 needs you"),
+        ([{}], [{}, {}], "2 incidents need you.", "2 need you"),
+        ([{"state": "escalated"}, {}], [{}], "1 of 2 agents and 1 incident need you.",
+         "2 need you"),
+        ([], [{}], "1 incident needs you.", "1 needs you"),
+        ([{}], [{"acknowledged_by": "ada"}], "Nothing needs you. 1 incident is in hand.",
+         "in hand"),
+        ([{"health": "degraded"}], [{"severity": "warning"}],
+         "Nothing needs you. 1 of 1 agent and 1 incident are in hand.", "in hand"),
+        ([{}], [], "The one agent is fine.", "fine"),
+    ],
+)  # fmt: skip
+def test_an_incident_of_no_agent_is_in_the_headline_the_counts_and_the_tab(
+    agents: list[dict[str, Any]], found: list[dict[str, Any]], told: str, title: str
+) -> None:
+    """A fault of the daemon, a budget of the fleet: the page is not green while one is open."""
+    shown = status(*(agent(f"a{place}", **each) for place, each in enumerate(agents)))
+    incidents = [incident(7 + place, None, **each) for place, each in enumerate(found)]
+    page = pages.live(OPERATOR, shown, incidents).rows[":page"]
+    assert page.slots["headline"].text == told
+    assert page.data["title"] == f"{title} · stage"
+    assert ("good" in page.tone) is (title == "fine")
+    assert ("incident 7" in page.slots["detail"].text) is bool(found)
+    in_groups = sum(int(page.slots[f"count_{group}"].text) for group in Group)
+    assert in_groups == len(agents) + len(found)
+    html = pages.fleet(OPERATOR, shown, incidents)
+    assert f">{told}</h1>" in html
+    assert f"<title>{title} · stage</title>" in html
+    assert ("/static/good.svg" in html) is (title == "fine")
+
+
+def test_the_incident_of_a_lost_host_is_not_told_as_one_beside_it() -> None:
+    hosts = (pages.HostView("stage", "up"), pages.HostView("machine-3", "lost"))
+    of_the_host = incident(7, None, subject="host machine-3")
+    for found, told in (
+        ([of_the_host], "machine-3 is lost."),
+        ([of_the_host, incident(8, None, subject="daemon fault")],
+         "machine-3 is lost; 1 incident beside needs you."),
+    ):  # fmt: skip
+        view = pages.live(pages.Context(hosts=hosts), status(agent("b")), found)
+        assert view.rows[":page"].slots["headline"].text == told
+
+
 def test_a_lost_host_is_never_shown_as_well() -> None:
     """Its agents were healthy when it was last heard of; nobody knows how they are now."""
     lost = pages.HostView(

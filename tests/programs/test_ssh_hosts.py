@@ -48,6 +48,8 @@ def hosts() -> Iterator[Hosts]:
             daemons.append(daemon)
         one, two = daemons
         one.sleeper("idler")
+        two.agent("shouter", ["sh", "-c", r"printf '\033[31mred\n'; exec sleep 600"],
+                  "[heartbeat]\nrequired = false")  # fmt: skip
         (root / "ssh").mkdir(mode=0o700)
         mute = socket.create_server(("127.0.0.1", 0))
         try:
@@ -123,6 +125,12 @@ def test_an_agent_that_only_one_host_has_is_the_others_failure(hosts: Hosts) -> 
     assert done.returncode == 5
     assert done.stdout.startswith("m1: idler: ")
     assert 'agentctl: m2: no agent matches "idler"' in done.stderr
+
+
+def test_lines_are_shown_as_they_were_written_only_where_that_is_asked_for(hosts: Hosts) -> None:
+    hosts.two.until_true(lambda: hosts.two.ask("logs", select=["shouter"])["logs"][0]["lines"])
+    assert hosts.run("-H", "m2", "logs", "shouter", "--raw").stdout == "m2: \x1b[31mred\n"
+    assert "\x1b" not in hosts.run("-H", "m2", "logs", "shouter").stdout
 
 
 def test_followed_events_come_from_all_hosts(hosts: Hosts) -> None:

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from tests.daemon.harness import DEFAULTS, WAIT_S, Daemon, Document, Refused, read_line
 from tests.places import short_root
+
+Seen = TypeVar("Seen")
 
 RELAY = Path(__file__).parent / "programs" / "relay.py"
 # One that every user may run; a virtual environment's may lie in somebody's home.
@@ -193,9 +196,14 @@ def token_of(daemon: Daemon, name: str) -> str:
 
 def picture(daemon: Daemon) -> Document:
     """Everything that a refused command must leave as it is."""
+    return patiently(lambda: _picture(daemon))
+
+
+def patiently(look: Callable[[], Seen]) -> Seen:
+    """Look at the daemon as an operator does, and again where that was too often."""
     while True:
         try:
-            return _picture(daemon)
+            return look()
         except Refused as refused:  # looked at too often: an operator too has a rate
             if refused.error["code"] != "too_busy":
                 raise

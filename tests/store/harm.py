@@ -2,7 +2,9 @@
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,20 @@ def flipped(blob: bytes, draw: random.Random) -> bytes:
     for _ in range(draw.choice((1, 8, 64))):
         changed[draw.randrange(len(blob))] ^= 1 << draw.randrange(8)
     return bytes(changed)
+
+
+def spoil(desk: Desk, table: str, column: str, row: str, value: str = "x'0f4240'") -> None:
+    """Have text where a number belongs in a closed store, or another value (SQL)."""
+    with closing(sqlite3.connect(desk.path)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = CAST({value} AS TEXT) WHERE {row}")  # noqa: S608 - words of ours
+
+
+def ruin(desk: Desk) -> None:
+    """Make zeros of all but the first page, under a store that is open."""
+    blob = bytearray(desk.path.read_bytes())
+    blob[4_096:] = bytes(len(blob) - 4_096)
+    desk.path.write_bytes(bytes(blob))
+    desk.store._writer._committer._opened.execute("PRAGMA shrink_memory").close()
 
 
 def damaged(whole: Path, harm: Harm) -> Iterator[Desk]:

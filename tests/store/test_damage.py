@@ -1,18 +1,20 @@
 """A store that is not what was written: moved aside, built anew, intents saved if they can be."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agentd.core.effects import PersistCommon
+from agentd.core.host_views import Common
 from agentd.core.states import Intent
 from agentd.store.opening import QUARANTINES_MAX
 from agentd.store.rows import SpawnRow
 from tests.store.desk import Desk, event, ids, persist
-from tests.store.harm import Harm, damaged, flipped, truncated, zeroed
+from tests.store.harm import Harm, damaged, flipped, ruin, spoil, truncated, zeroed
 
+COMMON = Common(1_795_000_000_000, 4_000_000, 6_000_000, 4)
 SPAWNED = SpawnRow("a", 1, "i-1", "token", 42, 99, 7, "boot-1", "/leaf", 1_700_000_000_000)
 
 
@@ -62,25 +64,34 @@ def test_h5_a_flipped_bit_in_a_word_is_noticed_and_the_other_agents_are_saved(
 
 
 @pytest.mark.parametrize(
-    ("table", "column", "row", "saved"),
+    ("table", "column", "row"),
     [
-        ("agents", "boottime_ms", "name = 'a7'", 39),
-        ("agents", "wall_ms", "name = 'a7'", 39),
-        ("spawns", "start_time", "agent = 'a'", 40),
-        ("marks", "value", "name <> 'version'", 40),
-        ("events", "wall_ms", "id = 7", 40),
+        ("agents", "boottime_ms", "name = 'a7'"),
+        ("agents", "wall_ms", "name = 'a7'"),
+        ("spawns", "start_time", "agent = 'a'"),
+        ("marks", "value", "name <> 'version'"),
+        ("events", "wall_ms", "id = 7"),
     ],
 )
 def test_h5_a_number_that_became_text_is_noticed_though_sqlite_finds_it_in_order(
-    tmp_path: Path, table: str, column: str, row: str, saved: int
+    tmp_path: Path, table: str, column: str, row: str
 ) -> None:
     desk = furnished(tmp_path / "state")
-    with closing(sqlite3.connect(desk.path)) as connection, connection:
-        connection.execute(f"UPDATE {table} SET {column} = CAST(x'0f4240' AS TEXT) WHERE {row}")  # noqa: S608 - words of ours
+    spoil(desk, table, column, row)
     assert desk.store.rebuilt
     assert table in desk.store.damage
-    assert desk.store.salvaged == saved
+    assert desk.store.salvaged == 40
+    assert {one.durable.intent for one in desk.store.agents().values()} == {Intent.KILLED}
     assert desk.store.spawns() == ({} if table == "spawns" else {"a": SPAWNED})
+    desk.close()
+
+
+def test_h5_an_operators_word_outlives_a_spoilt_name_of_the_boot(tmp_path: Path) -> None:
+    desk = furnished(tmp_path / "state")
+    spoil(desk, "agents", "boot_id", "name = 'a7'", "x'626fff'")
+    spoil(desk, "marks", "value", "name <> 'version'")
+    assert desk.store.rebuilt
+    assert desk.store.agents()["a7"].durable.intent is Intent.KILLED
     desk.close()
 
 
@@ -113,10 +124,7 @@ def test_h5_damage_found_while_running_costs_no_snapshot(desk: Desk) -> None:
         desk.write(persist(f"a{number}", intent=Intent.KILLED), event())
     desk.write(SPAWNED)
     desk.again()
-    blob = bytearray(desk.path.read_bytes())
-    blob[4_096:] = bytes(len(blob) - 4_096)
-    desk.path.write_bytes(bytes(blob))
-    desk.store._writer._committer._opened.execute("PRAGMA shrink_memory").close()
+    ruin(desk)
     outcomes = [desk.write(persist("b"), event()) for _ in range(3)]
     assert outcomes[-1].ok
     assert desk.health, "it is told"
@@ -127,3 +135,17 @@ def test_h5_damage_found_while_running_costs_no_snapshot(desk: Desk) -> None:
     assert outcomes[-1].stamps[0].id > 20
     assert desk.write(event()).stamps[0].id == outcomes[-1].stamps[0].id + 1
     assert ids(desk.store)[-1] == outcomes[-1].stamps[0].id + 1
+
+
+@pytest.mark.parametrize("later", [(), (PersistCommon(replace(COMMON, own_micros=5_000_000)),)])
+def test_h5_damage_found_while_running_costs_nothing_that_all_hosts_had_spent(
+    desk: Desk, later: tuple[PersistCommon, ...]
+) -> None:
+    desk.write(PersistCommon(COMMON), event())
+    desk.again()
+    desk.write(*later, event())
+    ruin(desk)
+    outcomes = [desk.write(persist("b"), event()) for _ in range(3)]
+    assert outcomes[-1].ok
+    desk.wait_for_health(ok=True)
+    assert desk.store.common() == (later[0].common if later else COMMON)

@@ -7,7 +7,7 @@ import pytest
 
 from agentd.store.mark import INCIDENT_STRIDE
 from tests.store.desk import Desk, event, persist
-from tests.store.harm import Harm, damaged, flipped, truncated, zeroed
+from tests.store.harm import Harm, damaged, flipped, ruin, spoil, truncated, zeroed
 from tests.store.history import (
     MIDNIGHT_MS,
     MINUTE_MS,
@@ -60,6 +60,33 @@ def test_h5_open_incidents_and_alerts_that_wait_outlive_a_damaged_journal(tmp_pa
     desk.close()
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        "boottime_ms",
+        "wall_ms",
+        "size_bytes",
+        "opened_wall_ms",
+        "recovered_wall_ms",
+        "resolved_wall_ms",
+    ],
+)
+@pytest.mark.parametrize("number", [1, 2])
+def test_h5_an_incident_is_saved_by_its_record_whatever_else_of_it_is_spoilt(
+    tmp_path: Path, column: str, number: int
+) -> None:
+    desk = furnished(tmp_path / "state")
+    spoil(desk, "incidents", column, f"number = {number}")
+    assert desk.store.rebuilt
+    assert [one.number for one in desk.store.open_incidents()] == list(range(1, 21, 2))
+    found = desk.store.incident(number)
+    assert found is not None
+    assert found.opened_wall_ms == desk.wall_ms - 2_000
+    assert found.resolved_wall_ms == (None if number == 1 else desk.wall_ms)
+    assert found.recovered_wall_ms is None
+    desk.close()
+
+
 @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
 def test_h5_the_numbers_of_incidents_never_go_back(
     tmp_path: Path, harm: Callable[[Path], object]
@@ -93,10 +120,7 @@ def test_h5_damage_found_while_running_costs_no_open_incident(desk: Desk) -> Non
         desk.write(opened(number, f"a{number}", **ends), event())
     desk.again()
     desk.write(opened(6, "a6"), opened(3, "a3", resolved_at_ms=desk.boottime_ms))
-    blob = bytearray(desk.path.read_bytes())
-    blob[4_096:] = bytes(len(blob) - 4_096)
-    desk.path.write_bytes(bytes(blob))
-    desk.store._writer._committer._opened.execute("PRAGMA shrink_memory").close()
+    ruin(desk)
     outcomes = [desk.write(persist("b"), event()) for _ in range(3)]
     assert outcomes[-1].ok
     desk.wait_for_health(ok=True)

@@ -1,12 +1,14 @@
 """Times carried over restarts and reboots."""
 
+from dataclasses import asdict, replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.core.records import Durable, LastExit
 from agentd.core.states import Intent, StopReason
-from agentd.store.snapshots import Moment, carried_over, decode, encode
+from agentd.store.snapshots import Moment, carried_over, decode, encode, mended, times_of
 from tests.store.desk import Desk, persist
 
 HOUR_MS = 3_600_000
@@ -92,6 +94,54 @@ def test_a19_no_deadline_moves_away_and_no_past_comes_nearer(
         assert boottime_ms - moved.spawned_at_ms == age_ms + max(0, away_ms)
     assert (moved.last_exit is None) is (exit_at_ms is None)
     assert durable.cooldown_until_ms == cooldown_until_ms, "the snapshot itself stays as it was"
+
+
+@given(
+    spoilt=st.dictionaries(
+        st.sampled_from(["boot_id", "boottime_ms", "wall_ms"]),
+        st.sampled_from([None, b"", 1.5, "\N{REPLACEMENT CHARACTER}"]),
+        min_size=1,
+    ),
+    same_boot=st.booleans(),
+    boottime_ms=TIMES,
+    away_ms=TIMES,
+    left_ms=st.none() | TIMES,
+    spawned_ago_ms=st.none() | st.integers(0, 10 * HOUR_MS),
+    exit_ago_ms=st.none() | st.integers(0, 10 * HOUR_MS),
+)
+def test_h5_whatever_is_spoilt_no_deadline_moves_away_and_no_past_into_the_future(
+    *,
+    spoilt: dict[str, object],
+    same_boot: bool,
+    boottime_ms: int,
+    away_ms: int,
+    left_ms: int | None,
+    spawned_ago_ms: int | None,
+    exit_ago_ms: int | None,
+) -> None:
+    then_ms = WRITTEN.boottime_ms
+    spawned_at_ms = None if spawned_ago_ms is None else then_ms - spawned_ago_ms
+    exit_at_ms = then_ms if exit_ago_ms is None else then_ms - exit_ago_ms
+    durable = Durable(
+        cooldown_until_ms=None if left_ms is None else then_ms + left_ms,
+        spawned_at_ms=spawned_at_ms,
+        last_exit=None if exit_ago_ms is None else LastExit(StopReason.CRASHED, "", exit_at_ms),
+    )
+    columns = [spoilt.get(name, whole) for name, whole in asdict(WRITTEN).items()]
+    now = Moment("boot-2", boottime_ms, WRITTEN.wall_ms + away_ms)
+    if same_boot:
+        now = replace(now, boot_id=WRITTEN.boot_id, boottime_ms=then_ms + away_ms)
+    moved = carried_over(durable, mended(columns, times_of(durable), now.wall_ms), now)
+    if same_boot and "boot_id" not in spoilt:
+        assert moved == durable
+        return
+    if left_ms is not None:
+        assert moved.cooldown_until_ms is not None
+        assert 0 <= moved.cooldown_until_ms - now.boottime_ms <= left_ms
+    if spawned_at_ms is not None:
+        assert moved.spawned_at_ms is not None
+        assert moved.spawned_at_ms <= now.boottime_ms
+    assert moved.last_exit is None or moved.last_exit.at_ms <= now.boottime_ms
 
 
 @given(

@@ -1,10 +1,11 @@
 """agentctl dashboard: the fleet in a browser, for the person who asks."""
 
 import asyncio
-import sys
+from contextlib import ExitStack
 
 import click
 
+from agentd.cli import browser
 from agentd.cli.exits import FAILED, CommandError
 from agentd.cli.invocation import Invocation
 from agentd.client import socket_path
@@ -37,21 +38,35 @@ def command(call: Invocation, listen: str, *, opens: bool, operate: bool, fleet:
     except ModuleNotFoundError as error:
         raise CommandError(FAILED, f"{error.name} is not installed", EXTRA) from None
 
+    # A browser may take its time to read the page, so it stays until the dashboard ends.
+    kept = ExitStack()
+
     def told(url: str) -> None:
         if call.json:
             call.print_json({"url": url})
         else:
             print(url, flush=True)
         call.note("the link signs in once, within ten minutes; Ctrl-C ends the dashboard")
-        if opens and not click.launch(url):
-            print("agentctl: no browser could be opened here", file=sys.stderr)
+        if opens:
+            _open(call, url, kept)
 
     path = call.socket or socket_path()
     settings = settings_of() if fleet else None
     serving = dashboard.serve(path, listen, operate=operate, told=told, fleet=settings)
     try:
-        asyncio.run(asyncio.wait_for(serving, call.left_s()))
+        with kept:
+            asyncio.run(asyncio.wait_for(serving, call.left_s()))
     except TimeoutError:
         return
     except SettingsError as error:
         raise CommandError(FAILED, error.message, error.hint) from None
+
+
+def _open(call: Invocation, url: str, kept: ExitStack) -> None:
+    none = "agentctl: no browser could be opened here"
+    try:
+        page = kept.enter_context(browser.page_to(url))
+    except OSError as error:  # the link has been told, and the dashboard is there all the same
+        call.complain(f"{none}: {error}")
+    else:
+        browser.show(page, lambda: call.complain(none))

@@ -1,13 +1,14 @@
 """agentctl fleet: all hosts at once, over NATS."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Any, Final
 
 import click
 
+from agentd.cli.exits import CommandError
 from agentd.cli.invocation import Invocation
 from agentd.cli.options import follow, global_options
 from agentd.cli.remote.answers import Answer, failed, worst
@@ -80,11 +81,10 @@ def status(ctx: click.Context, /, hosts: tuple[str, ...], *, by_hosts: bool, che
     call = ctx.ensure_object(Invocation)
     try:
         found = _matching(view_of_fleet(_fleet(ctx), call.left_s()), hosts)
-    except AgentdError as error:
+    except (AgentdError, CommandError) as error:
         if not check:
             raise
-        print(f"agentd UNKNOWN: {visible(error.message)}")
-        ctx.exit(3)
+        ctx.exit(call.answer_unknown(error.message))
     if check:
         code, line = fleet_verdict(found)
         call.answer({"hosts": found}, lambda _document: line)
@@ -129,13 +129,9 @@ def events(
 
     follower = EventFollower(fleet.settings, hosts, tell, lost)
     try:
-        asyncio.run(_within(follower.run(limit), call.left_s()))
+        asyncio.run(asyncio.wait_for(follower.run(limit), call.left_s()))
     except TimeoutError:
         raise AgentdError("timeout", "the time for following is over") from None
-
-
-async def _within(doing: Awaitable[None], limited_s: float | None) -> None:
-    await asyncio.wait_for(doing, limited_s)
 
 
 @command.command("incidents")

@@ -78,10 +78,7 @@ def _check(call: Invocation, select: tuple[str, ...]) -> int:
     try:
         document = call.client.status(select)
     except AgentdError as error:
-        # To a monitor every obstacle is the same: the state of the agents isn't known.
-        if not call.json:
-            print(f"agentd UNKNOWN: {error.message}")
-        return 3
+        return call.answer_unknown(error.message)
     code, line = verdict(document)
     call.answer(document, lambda _document: line)
     return code

@@ -64,21 +64,24 @@ def _table(document: Document, sort: str) -> Table:
 
 def _repeatedly(call: Invocation, select: tuple[str, ...], interval_s: float, sort: str) -> None:
     """Print the table again and again, for screen readers and terminals that only print."""
-    from agentd.cli.views.table import plain  # noqa: PLC0415 - only here
+    from agentd.cli.top.feed import PASSING  # noqa: PLC0415 - only on a terminal
+    from agentd.cli.views.table import plain  # noqa: PLC0415 - as above
 
     last = seen = ""
     with contextlib.suppress(KeyboardInterrupt):  # that is how one leaves
-        while (left_s := call.left_s()) is None or left_s > interval_s:
+        while True:
             try:
                 text = plain(_table(call.client.status(select), sort), call.width())
                 seen = strftime("%H:%M:%S")
             except AgentdError as error:
-                if not last:
+                if not last or error.code not in PASSING:
                     raise
-                text = f"NOT REACHABLE, last seen {seen}: {visible(error.message)}"
+                text = f"{PASSING[error.code]}, last seen {seen}: {visible(error.message)}"
             if text != last:
                 print(f"{text}\n", flush=True)
             last = text
+            if (left_s := call.left_s()) is not None and left_s <= interval_s:
+                return
             sleep(interval_s)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from agentd.cli import exits
@@ -154,6 +154,3 @@ def _last(err: str) -> str:
 
 def _shown(text: str) -> str:
     return shortened(visible(text), CHARS_SHOWN_MAX)
-
-
-Ask = Callable[[Host], Answer]

@@ -147,7 +147,11 @@ def carried_out(
             return refused(host.label, error)
 
     with ThreadPoolExecutor(min(max(len(asked), 1), AT_ONCE_MAX)) as pool:
-        return list(pool.map(one, asked))
+        try:
+            return list(pool.map(one, asked))
+        except BaseException:  # Ctrl-C: the pool would wait for every answer
+            fleet.end()
+            raise
 
 
 def view_of_fleet(fleet: Fleet, timeout_s: float | None) -> list[Document]:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final
 
+from agentd.cli.commands.logs import text
 from agentd.cli.exits import TIMED_OUT
 from agentd.cli.invocation import Invocation
 from agentd.cli.remote.answers import Answer, answer_of, refused, worst
 from agentd.cli.remote.hosts import Host
 from agentd.cli.remote.ssh import Ran, Runs
 from agentd.cli.remote.views import error_text
+from agentd.cli.remote.words import Asked
 from agentd.cli.views.journal import event_line
 from agentd.reporting.words import visible
 
@@ -97,7 +99,7 @@ def _decoded(line: bytes) -> Document | None:
 
 def follow(
     call: Invocation,
-    name: str,
+    asked: Asked,
     hosts: Sequence[Host],
     argv_of: Callable[[Host], list[str]],
     until: float | None,
@@ -118,7 +120,7 @@ def follow(
             if call.json:
                 call.print_json({**document, "host": host.label})
             else:
-                call.show(f"{host.label:<{width}}  {_line(name, document, call.today())}")
+                call.show(f"{host.label:<{width}}  {_line(asked, document, call.today())}")
     finally:
         runs.end()
     return worst(ended if len(ended) == len(hosts) else [*ended, TIMED_OUT])
@@ -133,8 +135,8 @@ def _tell_end(call: Invocation, answer: Answer) -> None:
         call.note(f"agentctl: {answer.host}: has ended")
 
 
-def _line(name: str, document: Document, today: str) -> str:
-    if name == "events":
+def _line(asked: Asked, document: Document, today: str) -> str:
+    if asked.name == "events":
         return event_line(document, today)
-    text = visible(document.get("line", ""), tabs=True)
-    return f"{visible(document.get('agent', '-'))} | {text}"
+    line = text(str(document.get("line", "")), raw=bool(asked.params.get("raw")))
+    return f"{visible(document.get('agent', '-'))} | {line}"

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -41,10 +42,34 @@ class Fleet:
         self._thread.start()
         self._connection: Connection | None = None
         self._connecting = threading.Lock()
+        self._lock = threading.Lock()
+        self._running: set[Future[Any]] = set()
+        self._is_over = False
 
     def run(self, doing: Coroutine[Any, Any, Result]) -> Result:
-        """Have something done in that thread, and return what comes of it."""
-        return asyncio.run_coroutine_threadsafe(doing, self._loop).result()
+        """Have something done in that thread, and return what comes of it.
+
+        Raises `CancelledError` when it is ended by `end`, `CommandError` when that came before.
+        """
+        with self._lock:
+            if self._is_over:
+                doing.close()
+                raise CommandError(FAILED, "interrupted")
+            running = asyncio.run_coroutine_threadsafe(doing, self._loop)
+            self._running.add(running)
+        try:
+            return running.result()
+        finally:
+            with self._lock:
+                self._running.discard(running)
+
+    def end(self) -> None:
+        """Let nobody wait for what is being done, and do nothing any more: we are leaving."""
+        with self._lock:
+            self._is_over = True
+            running = list(self._running)
+        for each in running:
+            each.cancel()
 
     @property
     def connection(self) -> "Connection":

@@ -107,6 +107,10 @@ def ask(call: Invocation, asked: Asked, hosts: Sequence[Host]) -> list[Answer]:
     pool = ThreadPoolExecutor(min(len(hosts), AT_ONCE_MAX), thread_name_prefix="host")
     try:
         return list(pool.map(_asking(call, asked, runs, fleet), hosts))
+    except BaseException:  # a signal: what is asked over NATS ends as what runs over ssh does
+        if fleet is not None:
+            fleet.end()
+        raise
     finally:
         runs.end()
         pool.shutdown(cancel_futures=True)
@@ -171,7 +175,7 @@ def _follow(call: Invocation, asked: Asked, hosts: Sequence[Host]) -> int:
             raise HintedUsageError("nothing is followed over NATS", "agentctl fleet events -f")
     left_s = call.left_s()
     until = None if left_s is None else monotonic() + left_s
-    return follow(call, asked.name, hosts, argv_of(call, asked.words), until)
+    return follow(call, asked, hosts, argv_of(call, asked.words), until)
 
 
 def _is_live(call: Invocation, asked: Asked) -> bool:

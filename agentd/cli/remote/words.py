@@ -17,7 +17,7 @@ _HERE: Final = frozenset(
     f"global_{name}" for name in ("hosts", "json", "quiet", "color", "timeout_s", "socket")
 )
 # Of options of this name only the daemon's own machine makes a table, a page or a loop.
-_VIEWS: Final = frozenset({"watch", "markdown", "raw", "once"})
+_VIEWS: Final = frozenset({"watch", "markdown", "once"})
 
 
 class Asked(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from agentd.cli import operate
-from agentd.cli.top.state import Order
+from agentd.cli.top.state import NOT_REACHABLE, Order
 from agentd.client import AgentdError, Client
 
 Document = dict[str, Any]
@@ -15,6 +15,14 @@ Document = dict[str, Any]
 INCIDENTS_MAX: Final = 50
 INCIDENTS_EVERY: Final = 5
 """Incidents without an agent, as of a host that is short of something, show in no status."""
+
+PASSING: Final = {
+    "not_reachable": NOT_REACHABLE,
+    "timeout": NOT_REACHABLE,
+    "too_busy": "TOO BUSY",
+    "storage_unavailable": "NOT READABLE",
+}
+"""Errors that time may mend, and what the daemon is called until then; any other is an end."""
 
 
 class Heard(NamedTuple):
@@ -26,8 +34,9 @@ class Heard(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """It has not, for this reason."""
+    """It has not, or not with a status, for this reason; `how` is one of `PASSING`."""
 
+    how: str
     why: str
 
 
@@ -38,7 +47,7 @@ class Told(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The feed itself has ended, of a fault of ours."""
+    """The feed itself has ended, of a fault of ours or an error that time does not mend."""
 
     error: Exception
 
@@ -118,7 +127,9 @@ class Feed:
         try:
             self._say(self.look())
         except AgentdError as error:
-            self._say(Lost(error.message))
+            if error.code not in PASSING:
+                raise
+            self._say(Lost(PASSING[error.code], error.message))
 
     def _carried_out(self, order: Order) -> str:
         """Return the daemon's word on it; it is recorded then, and comes true in the table."""

@@ -83,7 +83,7 @@ def _line(text: str, style: str = "") -> Line:
 def _head(top: Top, now_s: float) -> list[Line]:
     host = visible(top.status.get("host") or "")
     if top.is_stale(now_s):
-        told = f"agentd on {host}: NOT REACHABLE, last seen {_ago(now_s - top.seen_s)} ago"
+        told = f"agentd on {host}: {top.lost_how}, last seen {_ago(now_s - top.seen_s)} ago"
         return [_line(told, "bold red"), _line(visible(top.lost or "no answer"), "red")]
     told = f"agentd on {host}: {summary(top.status)}"
     number = len(top.incidents)
@@ -164,14 +164,17 @@ def _incident(incident: Document, width: int) -> Line:
     return _line(shortened(text, width), "" if known else SEVERITY_STYLE.get(severity, ""))
 
 
+def told_of(top: Top, width: int) -> list[str]:
+    """Return all lines of the details that are open; empty: none are."""
+    rows = top.rows() if top.is_detailed else []
+    return details(rows[top.row], width).splitlines() if rows else []
+
+
 def _details(top: Top, width: int) -> list[Line]:
-    if not top.is_detailed:
+    told = told_of(top, width)
+    if not told:
         return []
-    rows = top.rows()
-    if not rows:
-        return []
-    told = details(rows[top.row], width).splitlines()
-    first = min(top.detail, max(len(told) - 1, 0))
+    first = min(top.detail, len(told) - 1)
     title = _line("-" * min(width, 80), "dim")
     shown = told[first:]
     head = [] if first else [_line(shown.pop(0), "bold")]

@@ -12,7 +12,7 @@ from typing import Final
 
 from agentd.cli.top import feed as feeds
 from agentd.cli.top.keys import Keyboard
-from agentd.cli.top.lines import lines, room_for
+from agentd.cli.top.lines import lines, room_for, told_of
 from agentd.cli.top.screen import Screen
 from agentd.cli.top.state import QUIT, Top, heard, press, scrolled
 
@@ -58,7 +58,8 @@ class Live:
 
     def _draw(self) -> None:
         width, height = self._screen.size()
-        self._top = scrolled(self._top, room_for(self._top, width, height))
+        told = len(told_of(self._top, width))
+        self._top = scrolled(self._top, room_for(self._top, width, height), told)
         self._screen.draw(lines(self._top, width, height, monotonic()))
 
     def _wait(self, keys_fd: int, signals_fd: int) -> None:
@@ -111,7 +112,7 @@ class Live:
                     self._top = heard(self._top, news.status, news.incidents, monotonic())
                     self._top = replace(self._top, host=news.host)
                 case feeds.Lost():
-                    self._top = replace(self._top, lost=news.why)
+                    self._top = replace(self._top, lost=news.why, lost_how=news.how)
                 case feeds.Told():
                     self._top = replace(self._top, message=news.message)
                 case feeds.Failed():

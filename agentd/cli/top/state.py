@@ -12,6 +12,7 @@ from agentd.cli.top.sorting import ATTENTION, SORTS, matching, ordered
 Document = dict[str, Any]
 
 QUIT: Final = "quit"
+NOT_REACHABLE: Final = "NOT REACHABLE"
 REASON_CHARS_MAX: Final = 200
 VERBS: Final = {"p": "pause", "r": "resume", "t": "restart", "K": "kill"}
 """Keys that ask something of the selected agent. Not `k`, which goes up; a kill takes Shift."""
@@ -46,7 +47,9 @@ class Top:
     host: str = ""
     """What the machine has left, in one line."""
     lost: str = ""
-    """Why the daemon doesn't answer; empty while it does."""
+    """Why the daemon doesn't say how agents are; empty while it does."""
+    lost_how: str = NOT_REACHABLE
+    """What it is called while it doesn't."""
     stale_after_s: float = 5.0
     """A status older than this is not what is: the daemon, or the way to it, hangs."""
     sort: str = ATTENTION
@@ -79,7 +82,8 @@ class Top:
 
 def heard(top: Top, status: Document, incidents: tuple[Document, ...], now_s: float) -> Top:
     """Take in what the daemon says now."""
-    return settled(replace(top, status=status, incidents=incidents, seen_s=now_s, lost=""))
+    top = replace(top, status=status, incidents=incidents, seen_s=now_s)
+    return settled(replace(top, lost="", lost_how=NOT_REACHABLE))
 
 
 def settled(top: Top) -> Top:
@@ -93,11 +97,17 @@ def settled(top: Top) -> Top:
     return replace(top, row=row, selected=names[row], detail=0)
 
 
-def scrolled(top: Top, room: int) -> Top:
-    """Keep the selected agent on a screen with room for so many of them."""
+def scrolled(top: Top, room: int, told: int) -> Top:
+    """Keep the selected agent on a screen with room for so many, and one line of its details.
+
+    `told` is how many lines the details have: past the last one, the way back would be longer
+    than the way there.
+    """
     count = len(top.rows())
     first = max(min(top.first, top.row, count - room), top.row - room + 1, 0)
-    return top if first == top.first else replace(top, first=first)
+    detail = min(top.detail, max(told - 1, 0))
+    is_there = (first, detail) == (top.first, top.detail)
+    return top if is_there else replace(top, first=first, detail=detail)
 
 
 def press(top: Top, key: str, page: int = 10) -> tuple[Top, Order | None]:

@@ -5,7 +5,7 @@ from agentd.http.pages.context import Context, HostView
 from agentd.http.pages.fleet import fleet
 from agentd.http.pages.incident import incident
 from agentd.http.pages.live import View, changes, live
-from agentd.http.pages.plain import error, gone, sign_in
+from agentd.http.pages.plain import error, gone, sign_in, signed_in
 from agentd.http.pages.report import report
 from agentd.http.pages.spark import SPARKS, spark
 
@@ -24,5 +24,6 @@ __all__ = [
     "live",
     "report",
     "sign_in",
+    "signed_in",
     "spark",
 ]

@@ -72,7 +72,7 @@ def _headline(writer: Writer, view: View) -> Markup:
                 for group in Group
             ],
             class_="counts",
-            aria_label="How many agents",
+            aria_label="How many of each",
         ),
         class_="headline",
         data_row=PAGE_KEY,

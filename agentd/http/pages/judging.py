@@ -5,6 +5,7 @@ nobody has acknowledged. One trouble is shown once: those that only wait for ano
 share its incident, are in hand.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -36,6 +37,8 @@ EXPLAINED: Final = {
     Group.FINE: "at work and heard of in time",
     Group.REST: "stopped, paused or killed on purpose, or done",
 }
+Counts = Mapping[str, int]
+"""How many rows stand in each group."""
 _DOWN: Final = frozenset(("stopped", "completed"))
 
 
@@ -119,34 +122,54 @@ def _waits(agent: Document) -> list[str]:
     return parts
 
 
-def headline(counts: dict[Group, int], lost: list[str], storage: str) -> tuple[str, Tone]:
-    """Say in one sentence whether everything is fine; the worst thing first."""
-    agents = sum(counts.values())
-    needs, hand, rest = counts[Group.NEEDS], counts[Group.HAND], counts[Group.REST]
+def headline(
+    agents: Counts, notices: Counts, lost: Sequence[str], storage: str
+) -> tuple[str, Tone]:
+    """Say in one sentence whether everything is fine; the worst thing first.
+
+    `agents` and `notices` (incidents that are about no agent) are counted by group; what is
+    known of the `lost` hosts themselves is not among the notices.
+    """
+    rest, working = agents[Group.REST], sum(agents.values()) - agents[Group.REST]
+    needs = agents[Group.NEEDS] + notices[Group.NEEDS]
+    hand = agents[Group.HAND] + notices[Group.HAND]
     if lost:
         named = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")  # noqa: PLR2004 - what a line holds
-        return f"{named} {'is' if len(lost) == 1 else 'are'} lost{_also(needs)}.", "bad"
+        also = _also(agents[Group.NEEDS], notices[Group.NEEDS])
+        return f"{named} {'is' if len(lost) == 1 else 'are'} lost{also}.", "bad"
     if needs:
-        verb = "needs" if needs == 1 else "need"
-        return f"{needs} of {_count(agents, 'agent')} {verb} you.", "bad"
+        who = _named(agents, notices, Group.NEEDS)
+        return f"{who} {'needs' if needs == 1 else 'need'} you.", "bad"
     if storage not in ("", "ok"):
         return f"agentd can't write its state: {storage}.", "bad"
-    if not agents:
-        return "There are no agents yet.", "rest"
     if hand:
-        verb = "is" if hand == 1 else "are"
-        return f"Nothing needs you. {hand} of {_count(agents, 'agent')} {verb} in hand.", "warn"
-    if rest == agents:
+        who = _named(agents, notices, Group.HAND)
+        return f"Nothing needs you. {who} {'is' if hand == 1 else 'are'} in hand.", "warn"
+    if not rest and not working:
+        return "There are no agents yet.", "rest"
+    if not working:
         return "Nothing needs you. Every agent is at rest.", "rest"
-    every = f"All {_count(agents - rest, 'agent')}" if agents - rest > 1 else "The one agent"
-    verb = "are" if agents - rest > 1 else "is"
-    return f"{every}{' at work' if rest else ''} {verb} fine.", "good"
+    every = f"All {_count(working, 'agent')}" if working > 1 else "The one agent"
+    return f"{every}{' at work' if rest else ''} {'are' if working > 1 else 'is'} fine.", "good"
 
 
-def _also(needs: int) -> str:
-    if not needs:
+def _also(agents: int, notices: int) -> str:
+    if not agents + notices:
         return ""
-    return f"; {_count(needs, 'agent')} beside {'needs' if needs == 1 else 'need'} you"
+    parts = [_count(agents, "agent")] if agents else []
+    parts += [_count(notices, "incident")] if notices else []
+    verb = "needs" if agents + notices == 1 else "need"
+    return f"; {' and '.join(parts)} beside {verb} you"
+
+
+def _named(agents: Counts, notices: Counts, group: Group) -> str:
+    """Write `1 of 3 agents and 2 incidents`."""
+    parts = []
+    if agents[group]:
+        parts.append(f"{agents[group]} of {_count(sum(agents.values()), 'agent')}")
+    if notices[group]:
+        parts.append(_count(notices[group], "incident"))
+    return " and ".join(parts)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,12 +1,13 @@
 """All rows of the page from the documents of one moment, and what changed since the last."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agentd.http.pages.agentrow import agent_row, incident_path
 from agentd.http.pages.context import Context, Document, HostView
-from agentd.http.pages.judging import TITLES, Group, headline
+from agentd.http.pages.judging import TITLES, Counts, Group, headline
 from agentd.http.pages.slots import Row, Slot, Tone, moment_ms
 from agentd.http.pages.times import wall_ms
 from agentd.reporting.words import SENSELESS, number, size
@@ -148,7 +149,12 @@ def _notice(incident: Document, host: str) -> Row:
         order=f"0{incident.get('id')}",
         tone=tone,
         verbs=() if known else ("ack",),
-        data={"incident": str(incident.get("id")), "host": host, "words": ""},
+        data={
+            "incident": str(incident.get("id")),
+            "host": host,
+            "words": "",
+            "subject": str(incident.get("subject") or ""),
+        },
     )
 
 
@@ -175,12 +181,16 @@ def _host_row(host: HostView) -> Row:
     )
 
 
-def _page_row(context: Context, status: Document, rows: Iterable[Row], now_ms: int) -> Row:
-    agents = [row for row in rows if row.kind == "agent"]
-    counts = {group: sum(row.group == group for row in agents) for group in Group}
+def _page_row(context: Context, status: Document, rows: Sequence[Row], now_ms: int) -> Row:
+    counts = _counts(rows)
     lost = [host.name for host in context.hosts if host.state != "up"]
     daemon = status.get("daemon") or {}
-    text, tone = headline(counts, lost, str(daemon.get("storage") or ""))
+    text, tone = headline(
+        _counts(row for row in rows if row.kind == "agent"),
+        _counts(row for row in rows if row.kind == "notice" and not _is_of(row, lost)),
+        lost,
+        str(daemon.get("storage") or ""),
+    )
     unknown = [
         host.name
         for host in context.hosts
@@ -194,7 +204,7 @@ def _page_row(context: Context, status: Document, rows: Iterable[Row], now_ms: i
         key=PAGE_KEY,
         slots={
             "headline": Slot(text, tone=tone),
-            "detail": Slot(_detail(agents)),
+            "detail": Slot(_detail(rows)),
             **{f"count_{group}": Slot(str(counts[group])) for group in Group},
             **_daemon(daemon, now_ms),
         },
@@ -206,18 +216,31 @@ def _page_row(context: Context, status: Document, rows: Iterable[Row], now_ms: i
     )
 
 
-def _detail(agents: Iterable[Row]) -> str:
+def _counts(rows: Iterable[Row]) -> Counts:
+    return Counter(row.group for row in rows)
+
+
+def _is_of(notice: Row, hosts: Sequence[str]) -> bool:
+    """Whether the incident is about one of these hosts, and tells nothing beside that."""
+    return notice.data["subject"] in {f"host {name}" for name in hosts}
+
+
+def _detail(rows: Sequence[Row]) -> str:
     """Name who needs you, or else who is in hand."""
     for group in (Group.NEEDS, Group.HAND):
-        found = sorted((row for row in agents if row.group == group), key=lambda row: row.order)
+        found = sorted((row for row in rows if row.group == group), key=lambda row: row.order)
         if found:
-            named = ", ".join(row.key for row in found[:NAMED_MAX])
+            named = ", ".join(_name(row) for row in found[:NAMED_MAX])
             more = len(found) - NAMED_MAX
             return f"{TITLES[group]}: {named}" + (f" and {more} more" if more > 0 else "")
     return ""
 
 
-def _title(counts: dict[Group, int], lost: Sequence[str]) -> str:
+def _name(row: Row) -> str:
+    return row.slots["incident"].text if row.kind == "notice" else row.key
+
+
+def _title(counts: Counts, lost: Sequence[str]) -> str:
     """Return what a tab in the background shows."""
     if lost:
         return f"{len(lost)} lost"

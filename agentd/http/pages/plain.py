@@ -40,6 +40,12 @@ def sign_in(context: Context, *, refused: str = "") -> str:
     return page(context, "Sign in · agentd", main, kind="sign-in")
 
 
+def signed_in(context: Context) -> str:
+    """Return what stands there for a moment on the way to the fleet."""
+    main = tag("div", tag("h1", "Signed in"), tag("p", tag("a", "To the fleet", href="/")))
+    return page(context, "Signed in · agentd", main, kind="sign-in")
+
+
 def error(context: Context, status_code: int, title: str, message: str, hint: str = "") -> str:
     """Return what went wrong, and what to do instead."""
     main = tag(

@@ -18,6 +18,8 @@ const PAGE = ":page";
 const body = document.body;
 const live = document.getElementById("live");
 const gone = document.getElementById("gone");
+const pin = document.querySelector("link[rel=icon]");
+const own = document.querySelector(".about[data-row]"); // on the page of an agent, its row
 const rows = new Map(); // key of a row → its elements
 const places = new Map(); // key of a row → name of a slot → its elements
 const known = new Map(); // what the page's own row said last
@@ -27,6 +29,8 @@ let source = null;
 let serverAheadMs = 0;
 let heardAt = Date.now();
 let stale = false;
+let tab = []; // title and icon as they were before nothing was known
+let toldAt = Date.now(); // when the stream last told of this page's agent
 let refreshDue = 0;
 
 const serverNow = () => Date.now() + serverAheadMs;
@@ -193,12 +197,35 @@ function remove(key) {
 /** What a tab in the background shows. */
 function title(text, tone) {
   if (document.title !== text) document.title = text;
-  icon(tone);
+  const name = ["good", "warn", "bad"].includes(tone) ? tone : "unknown";
+  mark(pin, "href", `/static/${name}.svg`);
 }
 
-function icon(tone) {
-  const name = ["good", "warn", "bad"].includes(tone) ? tone : "unknown";
-  mark(document.querySelector("link[rel=icon]"), "href", `/static/${name}.svg`);
+/** On an agent's page: see whether the stream tells of it, and take it up again where it does. */
+function attend(view) {
+  const { row, agent } = own.dataset;
+  if (row in view.rows) delete body.dataset.absent;
+  else if (!body.dataset.absent && (view.whole || view.removed.includes(row))) {
+    untell("untold", `Nothing live is told of ${agent}: its figures are those of`);
+    refreshDue = 0; // one of agentd's own has a page all the same, one that was removed has none
+  }
+  if (!body.dataset.absent) toldAt = Date.now();
+}
+
+/** Say why nothing is told of this page's agent, and let nothing of it look like knowledge. */
+function untell(kind, why) {
+  const { row, agent } = own.dataset;
+  body.dataset.absent = kind;
+  for (const element of rows.get(row)) mark(element, "data-tone", "");
+  for (const button of own.querySelectorAll("button")) conceal(button, button.hidden || kind === "gone");
+  for (const [name, [element]] of places.get(row)) {
+    if (name.startsWith("meter ")) continue;
+    const { since, until } = element.dataset;
+    put(row, name, { text: since || until ? "" : element.textContent, href: element.getAttribute("href") });
+  }
+  put(row, "health", { text: "unknown" });
+  put(row, "why", { text: `${why} ${moment(new Date(toldAt))}.`, tone: "bad" });
+  title(`? ${agent} · agentd`, "");
 }
 
 function apply(view) {
@@ -211,7 +238,8 @@ function apply(view) {
   if (view.whole && body.dataset.page === "fleet") {
     for (const key of [...rows.keys()]) if (!(key in view.rows)) remove(key);
   }
-  for (const key of view.removed) remove(key);
+  for (const key of view.removed) if (key !== own?.dataset.row) remove(key);
+  if (own) attend(view);
   for (const [key, row] of Object.entries(view.rows)) update(key, row);
   for (const list of document.querySelectorAll("section.group ul.rows")) {
     const none = list.childElementCount === 0;
@@ -223,15 +251,14 @@ function apply(view) {
 
 function heard() {
   heardAt = Date.now();
-  if (!stale) {
-    if (live.textContent !== "live") write(live, "live");
-    return;
-  }
+  write(live, "live");
+  if (!stale) return;
   stale = false;
   body.removeAttribute("data-stale");
   gone.hidden = true;
   gone.replaceChildren();
-  write(live, "live");
+  [document.title] = tab;
+  mark(pin, "href", tab[1]);
   if (known.has(PAGE)) update(PAGE, known.get(PAGE));
 }
 
@@ -240,6 +267,7 @@ function lost(why, since = heardAt) {
   if (!stale) {
     stale = true;
     heardAt = since;
+    tab = [document.title, pin.getAttribute("href")];
     body.setAttribute("data-stale", "");
     const age = document.createElement("span");
     age.id = "age";
@@ -293,8 +321,12 @@ async function refresh() {
   refreshDue = Date.now() + REFRESH_MS;
   const parts = [...document.querySelectorAll("[data-refresh]")];
   if (!parts.length || stale || document.hidden || !getSelection().isCollapsed) return;
+  if (body.dataset.absent === "gone") return; // the stream says when it is back
   try {
     const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (reply.status === 404 && body.dataset.absent && !stale) {
+      untell("gone", `${own.dataset.agent} is not there any more: what is shown was true at`);
+    }
     if (!reply.ok) return;
     const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
     localise(fresh);
@@ -332,7 +364,7 @@ function search() {
 }
 
 function redrawSparks() {
-  if (document.hidden || stale) return;
+  if (document.hidden || stale || body.dataset.absent) return;
   for (const image of document.querySelectorAll("img[data-spark]")) {
     const box = image.getBoundingClientRect();
     if (box.bottom < 0 || box.top > innerHeight || !image.src) continue;
