@@ -6,6 +6,7 @@ What fails for another host may well answer this one; the calls made here decide
 from collections.abc import Mapping
 
 from agentd.core.effects import Control
+from agentd.core.incident import NO_OTHERS
 from agentd.core.states import StopReason
 from agentd.core.turn import Turn
 
@@ -13,7 +14,10 @@ NEXT = "agentctl breakers"
 
 
 def tell(turn: Turn, before: Mapping[str, tuple[str, ...]]) -> None:
-    """Tell what has changed since `before`: dependency → hosts where it isn't closed."""
+    """Tell what has changed since `before`: dependency → hosts where it isn't closed.
+
+    Where nothing is heard of others any more, nobody is warned any longer.
+    """
     now = turn.hosts.open_elsewhere
     for name in sorted(before.keys() | now.keys()):
         if (name in before) == (name in now):
@@ -30,8 +34,10 @@ def _tell(
     hosts = ", ".join(fails_on or failed_on)
     if fails_on:
         told = f"dependency {name!r} fails on {hosts}; it is called here as before"
-    else:
+    elif turn.hosts.configured:
         told = f"dependency {name!r} answers again on {hosts}"
+    else:
+        told = f"dependency {name!r} failed on {hosts} when that was last heard; {NO_OTHERS}"
     turn.journal(
         "breaker.opened" if fails_on else "breaker.closed",
         None,

@@ -5,24 +5,28 @@ Rule 2: who is cut off may spend an equal share of what was left when all were l
 the shares of all add up to what was left, however many are cut off; what those who still see
 each other spend beyond their own shares is the bound of what is spent too much.
 Rule 3: as any budget: what it has stopped doesn't go on by itself, and a person's word that
-brings an agent up again holds for that agent until the day ends.
+brings an agent up again holds for that agent until the day ends, or the limit is changed. Room
+that comes and goes, as with a link that is cut and comes back, doesn't end it.
+Rule 4: what was spent stays spent, also where the agent that spent it is here no more.
 
 Looked at every few seconds, never at a heartbeat.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
-from agentd.core import pausing
+from agentd.core import accounts, pausing
 from agentd.core.accounts import Periods
 from agentd.core.agent import Agent
 from agentd.core.budgets import FLEET_BUDGET, spent_today
 from agentd.core.effects import PersistCommon
+from agentd.core.events import Fate
 from agentd.core.host_views import Common, HostsView
 from agentd.core.hosts import Hosts
 from agentd.core.incident import FLEET_BUDGET_SUBJECT, POLICY
+from agentd.core.records import Durable
 from agentd.core.states import Intent, StopReason
 from agentd.core.turn import CRITICAL, WARNING, Turn
 
@@ -57,10 +61,14 @@ def note_common(turn: Turn, view: HostsView, periods: Periods | None) -> None:
     hosts = turn.hosts
     if hosts.budget_micros is None or periods is None or not view.connected:
         return
-    others = view.others_micros if view.date == periods.date else 0
-    own = _own(turn.fleet.values())
     before = hosts.common
-    now = Common(periods.day.begins_ms, own, others, max(1, view.hosts_total))
+    now = replace(
+        _known_today(hosts, periods),
+        own_micros=own_micros(hosts, turn.fleet.values(), periods),
+        others_micros=view.others_micros if view.date == periods.date else 0,
+        hosts_total=max(1, view.hosts_total),
+        limit_micros=hosts.budget_micros,
+    )
     hosts.common = now
     if before is None or _differs(before, now, hosts.budget_micros):
         turn.do(PersistCommon(now))
@@ -68,7 +76,7 @@ def note_common(turn: Turn, view: HostsView, periods: Periods | None) -> None:
 
 def _differs(before: Common, now: Common, budget_micros: int) -> bool:
     """Whether that is worth writing down: seldom, for it is told every few seconds."""
-    if (before.day_begins_ms, before.hosts_total) != (now.day_begins_ms, now.hosts_total):
+    if replace(now, own_micros=before.own_micros, others_micros=before.others_micros) != before:
         return True
     least = max(1, int(budget_micros * COMMON_KEPT_SHARE))
     return (now.own_micros + now.others_micros) // least != (
@@ -76,18 +84,68 @@ def _differs(before: Common, now: Common, budget_micros: int) -> bool:
     ) // least
 
 
+def begin(turn: Turn, fates: Mapping[str, Fate], periods: Periods | None) -> None:
+    """The daemon begins: agents may have been removed, or the limit changed, while none ran."""
+    gone = [fate.durable for name, fate in fates.items() if name not in turn.fleet]
+    for durable in gone:
+        accounts.roll(durable, periods)
+    carry(turn, gone, periods)
+    take_limit(turn, periods)
+
+
+def carry(turn: Turn, gone: Iterable[Durable], periods: Periods | None) -> None:
+    """Agents are gone: what they have spent today stays spent."""
+    spent = sum(spent_today(durable) for durable in gone)
+    if spent and periods is not None:
+        known = _known_today(turn.hosts, periods)
+        _keep(turn, replace(known, gone_micros=known.gone_micros + spent))
+
+
+def take_limit(turn: Turn, periods: Periods | None) -> None:
+    """Where the limit is another, what a person said over the one before is history."""
+    if periods is None:
+        return
+    known, limit = _known_today(turn.hosts, periods), turn.hosts.budget_micros or 0
+    if known.limit_micros == limit:
+        return
+    _keep(turn, replace(known, limit_micros=limit))
+    for agent in turn.fleet.values():
+        if FLEET_BUDGET in agent.durable.budgets_overridden:
+            agent.durable.budgets_overridden = _without(agent.durable.budgets_overridden)
+            turn.touch(agent)
+
+
+def _keep(turn: Turn, common: Common) -> None:
+    turn.hosts.common = common
+    if turn.hosts.configured:  # else nobody wants to know it, unless a link comes today
+        turn.do(PersistCommon(common))
+
+
+def _known_today(hosts: Hosts, periods: Periods) -> Common:
+    """Return what is known of this day: of a new one, how many hosts there were before it."""
+    common, begins_ms = hosts.common, periods.day.begins_ms
+    if common is None:
+        return Common(begins_ms, 0, 0, 1)
+    if common.day_begins_ms == begins_ms:
+        return common
+    return Common(begins_ms, 0, 0, common.hosts_total, limit_micros=common.limit_micros)
+
+
+def own_micros(hosts: Hosts, agents: Iterable[Agent], periods: Periods | None) -> int:
+    """Return what was spent here today, by agents that are here no more, too."""
+    gone = _known_today(hosts, periods).gone_micros if periods is not None else 0
+    return gone + sum(spent_today(agent.durable) for agent in agents)
+
+
 def standing(hosts: Hosts, agents: Iterable[Agent], periods: Periods | None) -> Standing | None:
     """Return how the budget stands; None: there is none, or nothing can be said of it yet."""
     amount = hosts.budget_micros
     if not hosts.configured or amount is None or periods is None or hosts.connected is None:
         return None
-    own, common = _own(agents), hosts.common
-    today = common is not None and common.day_begins_ms == periods.day.begins_ms
-    others = common.others_micros if common is not None and today else 0
-    total = common.hosts_total if common is not None else 1
+    own, known = own_micros(hosts, agents, periods), _known_today(hosts, periods)
+    then, others, total = known.own_micros, known.others_micros, known.hosts_total
     if hosts.connected:
         return Standing(own + others, amount, own, others, total, cut_off=False)
-    then = common.own_micros if common is not None and today else 0
     share = then + max(0, amount - then - others) // total
     return Standing(own, share, own, others, total, cut_off=True)
 
@@ -106,20 +164,18 @@ def figures(found: Standing) -> dict[str, object]:
     }
 
 
-def _own(agents: Iterable[Agent]) -> int:
-    return sum(spent_today(agent.durable) for agent in agents)
-
-
 def judge(turn: Turn, periods: Periods | None) -> None:
     """Warn, or pause whoever spends; each is told once a day."""
     found = standing(turn.hosts, turn.fleet.values(), periods)
     if found is None:
-        if turn.hosts.budget_micros is None and FLEET_BUDGET_SUBJECT in turn.incidents.bound:
+        if not turn.hosts.configured or turn.hosts.budget_micros is None:
             _relent(turn, warned=True)
         return
     spenders = [agent for agent in turn.fleet.values() if spent_today(agent.durable) > 0]
-    if found.is_over and spenders:
-        _exceeded(turn, found, spenders)
+    if found.is_over:
+        turn.hosts.over_budget = True
+        if spenders:  # else it is others' matter, or that of agents that are here no more
+            _exceeded(turn, found, spenders)
         return
     _relent(turn, warned=not found.is_near)
     told = any(FLEET_BUDGET in agent.durable.budgets_warned for agent in spenders)
@@ -137,7 +193,6 @@ def judge(turn: Turn, periods: Periods | None) -> None:
 
 def _exceeded(turn: Turn, found: Standing, spenders: list[Agent]) -> None:
     """Tell it once for all, and pause whoever spends and nobody has let go on."""
-    turn.hosts.over_budget = True
     if FLEET_BUDGET_SUBJECT not in turn.incidents.bound:
         turn.journal(
             "budget.exceeded",
@@ -165,17 +220,18 @@ def _exceeded(turn: Turn, found: Standing, spenders: list[Agent]) -> None:
 
 
 def _relent(turn: Turn, *, warned: bool) -> None:
-    """There is room again: what was told of the budget, or said over it, is history."""
+    """There is room again, or no such budget: what was told of it is history.
+
+    What a person has said over it isn't: see `take_limit`.
+    """
     if turn.hosts.over_budget:
         turn.hosts.over_budget = False
     if FLEET_BUDGET_SUBJECT in turn.incidents.bound:
         turn.incidents.look_at(FLEET_BUDGET_SUBJECT)
     for agent in turn.fleet.values():
         durable = agent.durable
-        names = durable.budgets_exceeded + durable.budgets_overridden
-        if FLEET_BUDGET in names:
+        if FLEET_BUDGET in durable.budgets_exceeded:
             durable.budgets_exceeded = _without(durable.budgets_exceeded)
-            durable.budgets_overridden = _without(durable.budgets_overridden)
             turn.touch(agent)
         if warned and FLEET_BUDGET in durable.budgets_warned:
             durable.budgets_warned = _without(durable.budgets_warned)

@@ -1,6 +1,6 @@
 """What a host is told of the others, and what of it outlives the daemon, as plain values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +55,12 @@ class Common:
     own_micros: int
     others_micros: int
     hosts_total: int
+    gone_micros: int = 0
+    """What agents have spent in that day, here, that are here no more."""
+    limit_micros: int = 0
+    """The budget as it was configured last; 0: there was none."""
+
+
+def alone(common: Common) -> Common:
+    """Return what is left of it for a host that hears of no other any more."""
+    return replace(common, own_micros=0, others_micros=0, hosts_total=1)

@@ -12,7 +12,7 @@ from typing import Final
 
 from agentd.config.schema import FleetConfig
 from agentd.core.agent import Agent
-from agentd.core.host_views import Common, HostsView, RemoteAgent
+from agentd.core.host_views import Common, HostsView, RemoteAgent, alone
 
 # Views come at least every half ttl; after so many ttls without one, none is to be had.
 SILENT_TTLS: Final = 3
@@ -54,22 +54,31 @@ class Hosts:
     """No more may be spent on this host today."""
 
     def configure(self, config: FleetConfig, now_ms: int) -> None:
-        """Take over `[fleet]`; with a link that is new, waiting begins."""
+        """Take over `[fleet]`: a link that is new is waited for, without one all is forgotten."""
         began = bool(config.nats) and not self.configured
         self.configured = bool(config.nats)
         self.patience_ms = SILENT_TTLS * int(config.ttl_ms)
         budget = config.budget.usd_per_day_micros
         self.budget_micros = None if budget is None else int(budget)
         if not self.configured:
-            self.patience_ends_ms = self.connected = None
+            self._forget_others()
         elif began:
             self.patience_ends_ms = now_ms + self.patience_ms
+
+    def _forget_others(self) -> None:
+        """Nothing is heard of others any more, and nothing is waited for."""
+        self.patience_ends_ms = self.connected = None
+        self.lost = self.here = frozenset()
+        self.agents, self.open_elsewhere = {}, {}
+        self.common = alone(self.common) if self.common is not None else None
 
     def begin(self, common: Common | None, now_ms: int) -> None:
         """The daemon begins: the link may take a while to come up."""
         self.common = common
         if self.configured:
             self.patience_ends_ms = now_ms + self.patience_ms
+        else:
+            self._forget_others()
 
     def take(self, view: HostsView, wanted: Iterable[str], now_ms: int) -> None:
         """Go by a view; one that isn't whole changes nothing of what was last known."""

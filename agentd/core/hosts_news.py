@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
+from agentd.config.schema import FleetConfig
 from agentd.core import elsewhere, fleet_budget
 from agentd.core.accounts import Periods
 from agentd.core.breaker import BreakerState
-from agentd.core.budgets import spent_today
 from agentd.core.effects import Reply
 from agentd.core.events import HostsSeen
-from agentd.core.host_views import RemoteHost
+from agentd.core.host_views import HostsView, RemoteHost
 from agentd.core.hosts import wanted_by
 from agentd.core.incident import host_subject, lost_host
 from agentd.core.turn import CRITICAL, Turn
@@ -19,20 +19,37 @@ NAMES_TOLD_MAX: Final = 12
 NAMES_KEPT_MAX: Final = 1_000
 
 
+def configure(turn: Turn, config: FleetConfig) -> None:
+    """Take over `[fleet]`; without a link, nothing that is about other hosts stays open."""
+    open_before = turn.hosts.open_elsewhere
+    turn.hosts.configure(config, turn.now_ms)
+    if turn.hosts.configured:
+        return
+    elsewhere.tell(turn, open_before)
+    for subject in turn.incidents.bound:
+        if lost_host(subject):
+            turn.incidents.look_at(subject)
+
+
 def take(turn: Turn, event: HostsSeen, periods: Periods | None) -> None:
     """Go by what the link tells, and answer with what others are to know of this host."""
-    hosts, view = turn.hosts, event.view
     wanted = wanted_by(turn.fleet.values())
-    open_before = hosts.open_elsewhere
-    hosts.take(view, wanted, turn.now_ms)
-    if view.connected:
-        _tell_back(turn)
-        for host in view.hosts:
-            if host.lost:
-                _tell_lost(turn, host)
-        elsewhere.tell(turn, open_before)
-        fleet_budget.note_common(turn, view, periods)
+    if turn.hosts.configured:  # else it was under way when the link was taken away
+        _go_by(turn, event.view, wanted, periods)
     turn.do(Reply(event.request, result=_of_us(turn, wanted, periods)))
+
+
+def _go_by(turn: Turn, view: HostsView, wanted: Sequence[str], periods: Periods | None) -> None:
+    open_before = turn.hosts.open_elsewhere
+    turn.hosts.take(view, wanted, turn.now_ms)
+    if not view.connected:
+        return
+    _tell_back(turn)
+    for host in view.hosts:
+        if host.lost:
+            _tell_lost(turn, host)
+    elsewhere.tell(turn, open_before)
+    fleet_budget.note_common(turn, view, periods)
 
 
 def _tell_lost(turn: Turn, host: RemoteHost) -> None:
@@ -73,7 +90,7 @@ def _tell_back(turn: Turn) -> None:
 def _of_us(turn: Turn, wanted: Sequence[str], periods: Periods | None) -> dict[str, object]:
     """Say what we want to know of others, and what they are to know of us."""
     budget = turn.hosts.budget_micros
-    own = sum(spent_today(agent.durable) for agent in turn.fleet.values())
+    own = fleet_budget.own_micros(turn.hosts, turn.fleet.values(), periods)
     return {
         "depends_on": list(wanted),
         "spent_usd_day": {

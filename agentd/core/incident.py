@@ -34,6 +34,8 @@ MEMORY_FADES_MS: Final = 86_400_000
 HOST_FORGOTTEN_MS: Final = 86_400_000
 MESSAGE_CHARS_MAX: Final = 500
 FLEET_BUDGET_SUBJECT: Final = "fleet budget"
+# Why what is about other hosts is over where the link to them was taken away.
+NO_OTHERS: Final = "this host hears of no other any more"
 
 SEVERITIES: Final = ("info", "warning", "critical")
 _HOST: Final = "host "

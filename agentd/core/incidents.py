@@ -287,21 +287,28 @@ class Incidents(Register):
         if rules.lost_host(subject):
             return self._host_over(rules.lost_host(subject), now_ms)
         if subject == rules.FLEET_BUDGET_SUBJECT:
-            hosts = self.hosts
-            unknown = hosts.is_unheard and hosts.budget_micros is not None
-            open_still = hosts.over_budget or unknown
-            return "" if open_still else "there is room in the fleet's budget again"
+            return self._budget_over()
         faded = now_ms >= self.told[subject] + rules.FADES_MS
         return f"not seen again for {format_duration(rules.FADES_MS)}" if faded else ""
 
     def _host_over(self, host: str, now_ms: int) -> str:
         """Return why a lost host is waited for no more; empty: it is."""
+        if not self.hosts.configured:
+            return rules.NO_OTHERS
         if host in self.hosts.here:
             return "the host is back"
         forgotten = self.hosts.connected and host not in self.hosts.lost
         if forgotten and now_ms >= self.told[rules.host_subject(host)] + rules.HOST_FORGOTTEN_MS:
             return "no host knows of it any more"
         return ""
+
+    def _budget_over(self) -> str:
+        """Return why the budget over all hosts is exceeded no more; empty: it is."""
+        hosts = self.hosts
+        unknown = hosts.is_unheard and hosts.budget_micros is not None
+        if hosts.over_budget or unknown:
+            return ""
+        return "there is room in the fleet's budget again" if hosts.configured else rules.NO_OTHERS
 
     def _close_if_over(self, number: int, how: str, now_ms: int) -> list[News]:
         return [] if self._parts(number) else self._resolve(number, how, now_ms)

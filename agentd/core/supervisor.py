@@ -182,6 +182,7 @@ class Supervisor:
                 self.hosts.begin(event.common, turn.now_ms)
                 boot.start(turn, self.agents, self.config, event)
                 self._roll()
+                fleet_budget.begin(turn, event.fates, self.periods)
             case ev.Configured():
                 self._configure(turn, event)
             case ev.Judged() | ev.Diagnosed():
@@ -207,13 +208,20 @@ class Supervisor:
         self.breakers.configure(event.config.breakers)
         self.prices.use(own=event.config.prices)
         self.incidents.remind_every(int(event.config.alerts.remind_every_ms), turn.now_ms)
-        self.hosts.configure(event.config.fleet, turn.now_ms)
+        hosts_news.configure(turn, event.config.fleet)
+        fleet_budget.take_limit(turn, self.periods)
+        fleet_budget.judge(turn, self.periods)  # before anybody starts on whom it pauses
         reloading.apply(turn, self.agents, event)
         self._roll()
         for agent in self.agents.values():  # also one that is restarted, or brought back
             cost.judge_budgets(turn, agent)
-        late_starts.make_up(turn, self.put_off)
+        self._make_up(turn)
+
+    def _make_up(self, turn: Turn) -> None:
+        """Make the starts that waited, but none on whom the fleet's budget pauses right now."""
         fleet_budget.judge(turn, self.periods)
+        late_starts.make_up(turn, self.put_off)
+        fleet_budget.judge(turn, self.periods)  # also those that start with this
 
     def _take_news(
         self,
@@ -248,8 +256,7 @@ class Supervisor:
                 self.waiters.pop(event.request, None)
             case ev.HostsSeen():
                 hosts_news.take(turn, event, self.periods)
-                late_starts.make_up(turn, self.put_off)
-                fleet_budget.judge(turn, self.periods)  # also those that start with this news
+                self._make_up(turn)
 
     def _asked(self, turn: Turn, event: ev.AgentAsked) -> None:
         agent = self.agents.get(event.agent)
@@ -325,8 +332,7 @@ class Supervisor:
         if next_breaker_ms is not None and turn.now_ms >= next_breaker_ms:
             breakers.on_time(turn)
         if self.hosts.give_up(turn.now_ms):
-            late_starts.make_up(turn, self.put_off)
-            fleet_budget.judge(turn, self.periods)
+            self._make_up(turn)
         if self.flush_at_ms is not None and turn.now_ms >= self.flush_at_ms:
             self.flush_at_ms = None
             fleet_budget.judge(turn, self.periods)
@@ -376,6 +382,7 @@ class Supervisor:
             self.unflushed.pop(name, None)  # one that comes back by this name is another
             if self.minute_ms is not None:
                 turn.effects += minutes.end([gone], self.minute_ms, turn.now_ms)
+            fleet_budget.carry(turn, [gone.durable], self.periods)
             reloading.forget(turn, gone)
         if self.waiters:
             waiting.settle(turn, self.waiters)

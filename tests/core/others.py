@@ -8,12 +8,19 @@ from agentd.config.schema import Config, FleetBudgetConfig, FleetConfig
 from agentd.config.units import MicroDollars, Milliseconds
 from agentd.core import effects as do
 from agentd.core import events as ev
-from agentd.core.host_views import Common, HostsView, RemoteAgent, RemoteBreaker, RemoteHost
+from agentd.core.accounts import Periods
+from agentd.core.host_views import HostsView, RemoteAgent, RemoteBreaker, RemoteHost
+from agentd.core.lines import Heartbeat
+from agentd.core.states import Intent
 from agentd.core.supervisor import Supervisor
-from tests.core.fleet import Fleet
+from tests.core.cases import SILENT_OK
+from tests.core.fleet import Fleet, config
 
 TTL_MS = 10_000
 PATIENCE_MS = 3 * TTL_MS
+DAY_MS = 86_400_000
+USD = 1_000_000
+TODAY = "2026-11-01"
 
 
 def link(usd_per_day: float | None = None) -> FleetConfig:
@@ -29,20 +36,32 @@ def linked(agents: dict[str, AgentConfig], fleet_config: FleetConfig | None = No
     """A fleet whose daemon has not begun, on a host with a link to others."""
     fleet = Fleet(agents)
     ids = count(1)
-    config = Config(agents=agents, fleet=fleet_config or link())
-    fleet.core = Supervisor(config, lambda: 0.0, lambda: f"id{next(ids)}")
+    whole = Config(agents=agents, fleet=fleet_config or link())
+    fleet.core = Supervisor(whole, lambda: 0.0, lambda: f"id{next(ids)}")
     return fleet
 
 
-def begun_anew(fleet: Fleet, common: Common | None = None) -> Fleet:
-    """The daemon after one that crashed: it finds its agents alive, and its incidents."""
+def reload(fleet: Fleet, fleet_config: FleetConfig, *names: str, at_ms: int | None = None) -> None:
+    """Another `[fleet]`, with the agents that there are, or with these and no others."""
+    there = {name: agent.config for name, agent in fleet.core.agents.items()}
+    wanted = names or tuple(there)
+    agents = {name: there.get(name, config(heartbeat=SILENT_OK)) for name in wanted}
+    fleet.tell(ev.Configured(Config(agents=agents, fleet=fleet_config)), at_ms)
+
+
+def begun_anew(fleet: Fleet, fleet_config: FleetConfig | None = None, *names: str) -> Fleet:
+    """The daemon after one that crashed: it finds its agents alive, and its incidents.
+
+    Its config may be another by now, with these agents and no others.
+    """
+    written = [one for _, one in fleet.effects]
     incidents = {
-        one.incident.number: one.incident
-        for _, one in fleet.effects
-        if isinstance(one, do.PersistIncident)
+        one.incident.number: one.incident for one in written if isinstance(one, do.PersistIncident)
     }
-    agents = {name: agent.config for name, agent in fleet.core.agents.items()}
-    after = linked(agents, fleet.core.config.fleet)
+    commons = [one.common for one in written if isinstance(one, do.PersistCommon)]
+    there = {name: agent.config for name, agent in fleet.core.agents.items()}
+    agents = {name: there.get(name, config(heartbeat=SILENT_OK)) for name in names or there}
+    after = linked(agents, fleet_config or fleet.core.config.fleet)
     after.now_ms = fleet.now_ms
     if fleet.core.periods is not None:
         after.tell(ev.PeriodsBegan(fleet.core.periods))
@@ -51,6 +70,7 @@ def begun_anew(fleet: Fleet, common: Common | None = None) -> Fleet:
         for name, agent in fleet.core.agents.items()
     }
     number_next = max(incidents, default=0) + 1
+    common = commons[-1] if commons else None
     after.tell(ev.Started(fates, tuple(incidents.values()), number_next, common=common))
     return after
 
@@ -83,3 +103,28 @@ def see_until(fleet: Fleet, until_ms: int, *hosts: RemoteHost, **told: Any) -> N
     while fleet.now_ms + TTL_MS // 2 <= until_ms:
         see(fleet, fleet.now_ms + TTL_MS // 2, *hosts, **told)
     fleet.pass_time(until_ms)
+
+
+# -- a budget over all hosts -------------------------------------------------
+
+
+def day(number: int) -> ev.PeriodsBegan:
+    begins = number * DAY_MS
+    spans = ((begins, begins + DAY_MS), (begins, begins + DAY_MS), (0, 30 * DAY_MS))
+    return ev.PeriodsBegan(Periods.of(*spans, f"2026-11-{number:02}"))
+
+
+def spending(usd: float | None = 10.0, *names: str) -> Fleet:
+    """A host with a link, whose agents need not beat; the day is the first of November."""
+    agents = {name: config(heartbeat=SILENT_OK) for name in names or ("a", "b")}
+    fleet = linked(agents, link(usd))
+    fleet.tell(day(1))
+    return fleet.start()
+
+
+def spend(fleet: Fleet, name: str, usd: float, at_ms: int | None = None) -> None:
+    fleet.beat(name, at_ms, Heartbeat(tokens=1, cost_micros=round(usd * USD)))
+
+
+def intent_of(fleet: Fleet, name: str) -> Intent:
+    return fleet[name].intent

@@ -5,42 +5,30 @@ import pytest
 from agentd.config.schema import Config
 from agentd.core import effects as do
 from agentd.core import events as ev
-from agentd.core.accounts import Periods
 from agentd.core.budgets import FLEET_BUDGET
 from agentd.core.host_views import Common
 from agentd.core.lines import Heartbeat
 from agentd.core.states import Intent, State
 from tests.core.cases import MINUTE, SILENT_OK, S, alerts, kept, only
 from tests.core.fleet import Fleet, config
-from tests.core.others import PATIENCE_MS, agent, begun_anew, host, link, linked, see, see_until
-
-DAY_MS = 86_400_000
-USD = 1_000_000
-
-
-def day(number: int) -> ev.PeriodsBegan:
-    begins = number * DAY_MS
-    spans = ((begins, begins + DAY_MS), (begins, begins + DAY_MS), (0, 30 * DAY_MS))
-    return ev.PeriodsBegan(Periods.of(*spans, f"2026-11-{number:02}"))
-
-
-TODAY = "2026-11-01"
-
-
-def spending(usd: float | None = 10.0, *names: str) -> Fleet:
-    """A host with a link, whose agents need not beat; the day is the first of November."""
-    agents = {name: config(heartbeat=SILENT_OK) for name in names or ("a", "b")}
-    fleet = linked(agents, link(usd))
-    fleet.tell(day(1))
-    return fleet.start()
-
-
-def spend(fleet: Fleet, name: str, usd: float, at_ms: int | None = None) -> None:
-    fleet.beat(name, at_ms, Heartbeat(tokens=1, cost_micros=round(usd * USD)))
-
-
-def intent_of(fleet: Fleet, name: str) -> Intent:
-    return fleet[name].intent
+from tests.core.others import (
+    DAY_MS,
+    PATIENCE_MS,
+    TODAY,
+    USD,
+    agent,
+    begun_anew,
+    day,
+    host,
+    intent_of,
+    link,
+    linked,
+    reload,
+    see,
+    see_until,
+    spend,
+    spending,
+)
 
 
 def told(fleet: Fleet) -> list[str]:
@@ -162,6 +150,16 @@ def test_a_start_that_comes_with_the_news_that_all_is_spent_is_paused_by_that_ne
     assert intent_of(fleet, "a") is Intent.PAUSED
 
 
+def test_nobody_starts_on_one_whom_it_pauses_in_that_very_step() -> None:
+    fleet = spending(10.0, "a")
+    see(fleet, 1 * S, date=TODAY)
+    spend(fleet, "a", 10.0, 2 * S)
+    agents = {"a": fleet["a"].config, "b": config(heartbeat=SILENT_OK, depends_on=["a"])}
+    fleet.tell(ev.Configured(Config(agents=agents, fleet=link(10.0))), 3 * S)
+    assert intent_of(fleet, "a") is Intent.PAUSED
+    assert fleet.starts_of("b") == []
+
+
 def test_the_incident_ends_with_the_day_once_its_agents_are_well() -> None:
     fleet = spending()
     spend(fleet, "a", 10.0, 1 * S)
@@ -179,12 +177,43 @@ def test_a_limit_that_is_raised_gives_room_and_forgets_what_was_said_over_it() -
     spend(fleet, "a", 10.0, 1 * S)
     see(fleet, 2 * S, date=TODAY)
     fleet.ask("resume", "a", at_ms=3 * S)
-    agents = {name: one.config for name, one in fleet.core.agents.items()}
-    fleet.tell(ev.Configured(Config(agents=agents, fleet=link(20.0))), 4 * S)
+    reload(fleet, link(20.0), at_ms=4 * S)
     assert fleet["a"].durable.budgets_overridden == ()
     spend(fleet, "a", 10.0, 5 * S)
     see(fleet, 6 * S, date=TODAY)
     assert intent_of(fleet, "a") is Intent.PAUSED
+
+
+def test_a_limit_that_was_changed_while_no_daemon_ran_forgets_it_too() -> None:
+    fleet = spending()
+    spend(fleet, "a", 10.0, 1 * S)
+    see(fleet, 2 * S, date=TODAY)
+    fleet.ask("resume", "a", at_ms=3 * S)
+    assert begun_anew(fleet)["a"].durable.budgets_overridden == (FLEET_BUDGET,)
+    after = begun_anew(fleet, link(20.0))
+    assert after["a"].durable.budgets_overridden == ()
+    spend(after, "a", 10.0, 4 * S)
+    see(after, 5 * S, date=TODAY)
+    after.ask("resume", "a", at_ms=6 * S)
+    assert begun_anew(after)["a"].durable.budgets_overridden == (FLEET_BUDGET,)
+
+
+def test_room_that_comes_and_goes_with_the_link_ends_no_person_s_word() -> None:
+    fleet = spending()
+    spend(fleet, "a", 2.5, 1 * S)
+    see(fleet, 2 * S, date=TODAY, hosts_total=4)
+    see(fleet, 3 * S, connected=False)
+    spend(fleet, "a", 2.5, 4 * S)
+    fleet.pass_time(9 * S)
+    assert "until its day ends" in str(fleet.ask("resume", "a", at_ms=10 * S).result)
+    for minute in range(1, 5):
+        see(fleet, minute * MINUTE, date=TODAY, hosts_total=4)
+        see(fleet, minute * MINUTE + 5 * S, connected=False)
+        spend(fleet, "a", 1.0)
+        fleet.pass_time(minute * MINUTE + 50 * S)
+        assert intent_of(fleet, "a") is Intent.UP, minute
+    fleet.tell(day(2))
+    assert fleet["a"].durable.budgets_overridden == ()
 
 
 @pytest.mark.parametrize("taken_away", [True, False])
@@ -192,9 +221,7 @@ def test_a_budget_that_is_taken_away_is_over(taken_away: bool) -> None:
     fleet = spending()
     spend(fleet, "a", 10.0, 1 * S)
     see(fleet, 2 * S, date=TODAY)
-    agents = {name: one.config for name, one in fleet.core.agents.items()}
-    kept_config = link() if taken_away else link(10.0)
-    fleet.tell(ev.Configured(Config(agents=agents, fleet=kept_config)), 4 * S)
+    reload(fleet, link() if taken_away else link(10.0), at_ms=4 * S)
     fleet.ask("resume", "a", at_ms=5 * S)
     see_until(fleet, 2 * MINUTE, date=TODAY)
     assert (only(fleet).resolved_at_ms is not None) is taken_away
@@ -296,8 +323,8 @@ def test_a_new_daemon_that_is_cut_off_goes_by_what_was_written_down() -> None:
     spend(fleet, "a", 1.0, 1 * S)
     see(fleet, 2 * S, date=TODAY, others_micros=3 * USD, hosts_total=4)
     [*_, written] = [one for _, one in fleet.effects if isinstance(one, do.PersistCommon)]
-    assert written.common == Common(DAY_MS, 1 * USD, 3 * USD, 4)
-    after = begun_anew(fleet, written.common)
+    assert written.common == Common(DAY_MS, 1 * USD, 3 * USD, 4, 0, 10 * USD)
+    after = begun_anew(fleet)
     spend(after, "a", 1.5, after.now_ms + 1 * S)
     after.pass_time(after.now_ms + PATIENCE_MS)
     assert intent_of(after, "a") is Intent.PAUSED
@@ -307,7 +334,8 @@ def test_it_is_not_written_down_at_each_word_of_the_link() -> None:
     fleet = spending()
     for number in range(1, 101):
         see(fleet, number * 5 * S, date=TODAY, others_micros=number * 1_000, hosts_total=4)
-    assert len([one for _, one in fleet.effects if isinstance(one, do.PersistCommon)]) == 2
+    written = [one for _, one in fleet.effects if isinstance(one, do.PersistCommon)]
+    assert len(written) == 3, "its limit, the first word, and one hundredth of it"
 
 
 def test_a_cost_that_nobody_knows_is_told_for_the_fleet_s_budget_as_for_any() -> None:

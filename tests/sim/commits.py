@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from agentd.core import effects as do
+from agentd.core.host_views import Common
 from tests.sim.world import World
 
 # No more steps than that wait for one commit.
@@ -27,6 +28,7 @@ class Saved:
 
     disk: dict[str, dict[Any, Any]]
     seen: list[dict[str, Any]]
+    common: Common | None
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Commits:
         sometimes["torn commit"] += 1
         sometimes["torn commit, a part of it kept"] += kept > 0
         saved = lost[0][0]
+        self.world.common = saved.common
         for name, rows in saved.disk.items():
             setattr(self.world, name, rows)
         for watcher, seen in zip(self.watchers, saved.seen, strict=True):
@@ -87,6 +90,7 @@ class Commits:
         return Saved(
             {name: dict(getattr(self.world, name)) for name in DISK},
             [self._seen_by(watcher) for watcher in self.watchers],
+            self.world.common,
         )
 
     def _seen_by(self, watcher: object) -> dict[str, Any]:

@@ -71,6 +71,18 @@ def _opens_here(tell: Any) -> Any:
     return wrapped
 
 
+def _forgets_words(relent: Any) -> Any:
+    """A word over the budget holds for as long as there is no room."""
+
+    def wrapped(turn: Any, *, warned: bool) -> None:
+        relent(turn, warned=warned)
+        for agent in turn.fleet.values():
+            names = agent.durable.budgets_overridden
+            agent.durable.budgets_overridden = tuple(n for n in names if n != budgets.FLEET_BUDGET)
+
+    return wrapped
+
+
 def _stops_dependants(take: Any) -> Any:
     """An outage elsewhere ends those who depend on it."""
 
@@ -91,6 +103,8 @@ FLEET_MUTANTS: Mapping[str, tuple[tuple[object, str, Wrap], ...]] = {
     "each host tells of a lost one": ((hosts_news, "_tell_lost", _tells_all),),
     "a host that is back is nobody's news": ((hosts_news, "_tell_back", _nothing),),
     "the fleet's budget pauses nobody": ((fleet_budget, "_exceeded", _nothing),),
+    "room that comes and goes ends a person's word": ((fleet_budget, "_relent", _forgets_words),),
+    "an agent that is removed takes along what it spent": ((fleet_budget, "carry", _nothing),),
     "cut off, a host spends what all may spend": ((fleet_budget, "standing", _all_to_itself),),
     "a person's word over the fleet's budget is not heard": ((budgets, "_is_over_fleet", _never),),
     "a new daemon doesn't know what all have spent": ((Hosts, "begin", _begins_blank),),

@@ -6,6 +6,7 @@ this file. What must hold is written down here a second time, as plainly as it c
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -13,11 +14,12 @@ import msgspec
 from agentd.config.agent import AgentConfig
 from agentd.config.schema import Config, FleetBudgetConfig, FleetConfig
 from agentd.config.units import MicroDollars, Milliseconds
+from agentd.core import accounts
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.agent import Agent
 from agentd.core.host_views import Common, HostsView, RemoteAgent, RemoteBreaker, RemoteHost
-from agentd.core.records import Record
+from agentd.core.records import Durable, Record
 from agentd.core.states import Intent
 from agentd.core.supervisor import Supervisor
 from tests.sim.world import Broken, World
@@ -26,6 +28,7 @@ TTL_MS = 4_000
 EVERY_MS = TTL_MS // 2
 PATIENCE_MS = 3 * TTL_MS
 LINKED_SHARE = 0.35
+FLAPPING_SHARE = 0.5
 HOSTS = ("m1", "m2")
 BUDGET = "fleet_usd_per_day"
 SUBJECT = "fleet budget"
@@ -42,6 +45,13 @@ class Others:
         self.budget = self.random.choice((None, 20_000, 60_000, 150_000))
         self.mode = "whole"
         """What the link has to say: a whole view, that it is cut off, or nothing (`dead`)."""
+        flaps = Random(f"flaps {seed}")  # noqa: S311 - as above
+        self.flaps = flaps if flaps.random() < FLAPPING_SHARE else None
+        """Its link is cut and comes back many times a day; None: it holds."""
+        self.hosts_total = 1 + len(HOSTS)
+        if self.flaps is not None and self.budget is not None:
+            # A small share of much: exceeded when cut off, and room again when the link is back.
+            self.budget, self.hosts_total = 150_000, 20
         self.lost: set[str] = set()
         self.announces = self.random.random() < 0.7
         self.ready = dict.fromkeys(HOSTS, self.random.random() < 0.5)
@@ -58,6 +68,12 @@ class Others:
         self.let_go: set[str] = set()
         """Agents that a person has let go on over the fleet's budget."""
         self.paused: set[str] = set()
+        self.today = ""
+        """The day in which people have said that."""
+        self.agents: dict[str, Durable] = {}
+        """As they were after the last step: the next one may remove some."""
+        self.gone: tuple[int, int] = (0, 0)
+        """What agents that are here no more have spent, in the day that began then."""
         self.known: set[str] = set()
         """Hosts of which people have been told that they are lost, and not that they are back."""
 
@@ -99,6 +115,14 @@ class Others:
             case _:
                 self.breakers ^= {host}
 
+    def let_one_go(self, core: Supervisor) -> ev.Requested | None:
+        """Where the link comes and goes, a person soon lets one go on that the budget paused."""
+        there = [name for name in sorted(self.paused) if name in core.agents]
+        if self.flaps is None or not there or self.flaps.random() < 0.3:
+            return None
+        self.number += 1
+        return ev.Requested(f"over {self.number}", "resume", "ada", (self.flaps.choice(there),))
+
     def heal(self) -> None:
         """All is well elsewhere, and whether anybody here is told of it must not matter."""
         self.mode = self.random.choice(("whole", "cut", "dead"))
@@ -115,6 +139,8 @@ class Others:
         self.next_ms = self.world.now_ms + EVERY_MS
         self.number += 1
         request = f"fleet {self.number}"
+        if self.flaps is not None and not self.world.healed and self.flaps.random() < 0.15:
+            self.mode = "whole" if self.mode == "cut" else "cut"
         if self.mode == "cut":
             return ev.HostsSeen(request, HostsView(connected=False))
         today = core.periods.date if core.periods is not None else ""
@@ -135,7 +161,7 @@ class Others:
             hosts=hosts,
             date="yesterday" if stale else today,
             others_micros=self.spent,
-            hosts_total=1 + len(HOSTS),
+            hosts_total=self.hosts_total,
             breakers=tuple(RemoteBreaker(name, "openai") for name in sorted(self.breakers)),
         )
         return ev.HostsSeen(request, view)
@@ -149,6 +175,7 @@ class Others:
         self.next_ms = self.world.now_ms + EVERY_MS
         self.patience_ends_ms = self.world.now_ms + PATIENCE_MS
         self.common = self.world.common
+        self.agents = dict(self.world.disk)
 
     def after_step(
         self,
@@ -160,13 +187,11 @@ class Others:
         """Check one step whose effects are durable."""
         if not self.linked:
             return
+        self._note_gone(core, effects)
         records = [one.record for one in effects if isinstance(one, do.Journal)]
         known, self.known = self.known, {name for name in HOSTS if self._is_told(name)}
         if isinstance(event, ev.Gap):
             self.patience_ends_ms += event.gap_ms
-        elif isinstance(event, ev.PeriodsBegan | ev.Configured):
-            self.let_go.clear()
-            self.paused.clear()
         elif isinstance(event, ev.HostsSeen):
             self._take(core, event.view)
         elif isinstance(event, ev.Requested):
@@ -176,6 +201,33 @@ class Others:
         if isinstance(event, ev.HostsSeen):
             self._follows(core, event, effects, known)
             sometimes["cut off"] += not event.view.connected
+
+    def _note_gone(self, core: Supervisor, effects: list[do.Effect]) -> None:
+        """What was said of an agent ends with the day, or with it; what it spent stays spent."""
+        periods = core.periods
+        assert periods is not None, "told before anything else"
+        if periods.date != self.today:
+            self.today = periods.date
+            self.let_go.clear()
+            self.paused.clear()
+        for one in effects:
+            if isinstance(one, do.Forget):
+                self.let_go.discard(one.agent)
+                self.paused.discard(one.agent)
+                durable = replace(self.agents[one.agent])
+                accounts.roll(durable, periods)
+                begins_ms, before = periods.day.begins_ms, self._gone(core)
+                if _spent(durable) > 0:
+                    self.gone = (begins_ms, before + _spent(durable))
+        self.agents = {name: agent.durable for name, agent in core.agents.items()}
+
+    def _gone(self, core: Supervisor) -> int:
+        begins_ms, micros = self.gone
+        today = core.periods is not None and core.periods.day.begins_ms == begins_ms
+        return micros if today else 0
+
+    def _own(self, core: Supervisor) -> int:
+        return self._gone(core) + sum(_spent(agent.durable) for agent in core.agents.values())
 
     def may_start(self, dependencies: Iterable[str]) -> bool:
         """Whether a start may be made, as far as agents of other hosts go."""
@@ -205,7 +257,7 @@ class Others:
         if core.periods is not None:
             others = view.others_micros if view.date == core.periods.date else 0
             begins_ms = core.periods.day.begins_ms
-            self.common = Common(begins_ms, _own(core), others, view.hosts_total)
+            self.common = Common(begins_ms, self._own(core), others, view.hosts_total)
 
     def _heed(self, event: ev.Requested, effects: list[do.Effect]) -> None:
         """A person's word that an agent is to go on holds, whatever others spend today."""
@@ -250,8 +302,10 @@ class Others:
         self, core: Supervisor, event: ev.HostsSeen, effects: list[do.Effect], known: set[str]
     ) -> None:
         """What a word of the link must bring about."""
-        if sum(isinstance(one, do.Reply) for one in effects) < 1:
-            raise Broken(f"{event} is not answered")
+        replies = [one.result for one in effects if isinstance(one, do.Reply)]
+        own = {"date": self.today, "own": round(self._own(core) / 1e6, 6)}
+        if not any(one is not None and one.get("spent_usd_day") == own for one in replies):
+            raise Broken(f"{event} is not answered with {own}: {replies}")
         told = {
             str(one.record.data["host"])
             for one in effects
@@ -263,11 +317,10 @@ class Others:
                 raise Broken(f"{host} is not told of")
         over = self._is_over(core, event.view)
         if not over:
-            self.let_go.clear()
-            self.paused.clear()
+            self.paused.clear()  # with room, a word that brings them up is no word over it
         for agent in core.agents.values():
             self._held_to_budget(agent, effects, over=over)
-        spenders = [agent.name for agent in core.agents.values() if _spent(agent) > 0]
+        spenders = [agent.name for agent in core.agents.values() if _spent(agent.durable) > 0]
         if over and spenders and SUBJECT not in core.incidents.bound:
             raise Broken(f"the fleet's budget is exceeded by {spenders}, and no incident is open")
 
@@ -280,9 +333,9 @@ class Others:
         others = common.others_micros if common is not None and today else 0
         then = common.own_micros if common is not None and today else 0
         if view.connected:
-            return _own(core) + others >= self.budget
+            return self._own(core) + others >= self.budget
         share = max(0, self.budget - then - others) // (common.hosts_total if common else 1)
-        return _own(core) >= then + share
+        return self._own(core) >= then + share
 
     def _held_to_budget(self, agent: Agent, effects: list[do.Effect], *, over: bool) -> None:
         paused = any(
@@ -294,16 +347,13 @@ class Others:
         )
         if paused and not over:
             raise Broken(f"{agent.name}: paused, though there is room in the fleet's budget")
-        overridden = agent.name in self.let_go or BUDGET in agent.durable.budgets_overridden
+        overridden = BUDGET in agent.durable.budgets_overridden
+        if agent.name in self.let_go and not overridden:
+            raise Broken(f"{agent.name}: a person's word over the fleet's budget is forgotten")
         runs = agent.has_process and agent.intent is Intent.UP and not agent.config.external
-        if over and runs and _spent(agent) > 0 and not overridden:
+        if over and runs and _spent(agent.durable) > 0 and not overridden:
             raise Broken(f"{agent.name}: goes on over the fleet's budget")
 
 
-def _spent(agent: Agent) -> int:
-    durable = agent.durable
+def _spent(durable: Durable) -> int:
     return durable.cost_micros - durable.day.micros if durable.day is not None else 0
-
-
-def _own(core: Supervisor) -> int:
-    return sum(_spent(agent) for agent in core.agents.values())

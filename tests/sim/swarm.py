@@ -225,6 +225,10 @@ class Swarm(Shell):
             asked = self.incidents.acknowledged(f"r{next(self._requests)}", self.core)
             if asked is not None:
                 self._step(asked)
+        if self.core is not None:
+            asked = self.others.let_one_go(self.core)
+            if asked is not None:
+                self._step(asked)
 
     def _crash(self) -> None:
         self._say("agentd dies")
