@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from agentd.core.records import Action, Baseline, Durable, IncidentRecord, Record, Rollup
 
 
@@ -33,10 +33,10 @@ class PersistBaseline:
 
 
 @dataclass(frozen=True, slots=True)
-class PersistCommon:
+class PersistSpending:
     """Keep what all hosts had spent when all were last seen; nothing waits for it."""
 
-    common: Common
+    spending: FleetSpending
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class Exit:
 Effect = (
     Persist
     | PersistBaseline
-    | PersistCommon
+    | PersistSpending
     | PersistIncident
     | SaveEvidence
     | SaveRollups

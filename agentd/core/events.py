@@ -10,7 +10,7 @@ from typing import Literal
 
 from agentd.config.schema import Config
 from agentd.core.accounts import Periods
-from agentd.core.host_views import Common, HostsView
+from agentd.core.host_views import FleetSpending, HostsView
 from agentd.core.lines import Line, Question
 from agentd.core.pricing import PriceTable
 from agentd.core.records import Baseline, Durable, IncidentRecord
@@ -256,7 +256,7 @@ class Started:
     """Those that are open or were until lately, in time of this boot."""
     incident_next: int = 1
     """The number of the next incident."""
-    common: Common | None = None
+    spending: FleetSpending | None = None
     """What all hosts had spent when all were last seen, as far as that was written down."""
 
 

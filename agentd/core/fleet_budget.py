@@ -21,9 +21,9 @@ from agentd.core import accounts, pausing
 from agentd.core.accounts import Periods
 from agentd.core.agent import Agent
 from agentd.core.budgets import FLEET_BUDGET, spent_today
-from agentd.core.effects import PersistCommon
+from agentd.core.effects import PersistSpending
 from agentd.core.events import Fate
-from agentd.core.host_views import Common, HostsView
+from agentd.core.host_views import FleetSpending, HostsView
 from agentd.core.hosts import Hosts
 from agentd.core.incident import FLEET_BUDGET_SUBJECT, POLICY
 from agentd.core.records import Durable
@@ -32,7 +32,7 @@ from agentd.core.turn import CRITICAL, WARNING, Turn
 
 WARN_SHARE: Final = 0.8
 # A starting daemon that is cut off may believe that so much less was spent than was.
-COMMON_KEPT_SHARE: Final = 0.01
+SPENDING_KEPT_SHARE: Final = 0.01
 _MICROS_PER_USD: Final = 10**6
 
 
@@ -56,12 +56,12 @@ class Standing:
         return self.used > 0 and self.used >= ceil(self.amount * WARN_SHARE)
 
 
-def note_common(turn: Turn, view: HostsView, periods: Periods | None) -> None:
+def note_spending(turn: Turn, view: HostsView, periods: Periods | None) -> None:
     """Remember what all have spent, for the time when nobody can be asked."""
     hosts = turn.hosts
     if hosts.budget_micros is None or periods is None or not view.connected:
         return
-    before = hosts.common
+    before = hosts.spending
     now = replace(
         _known_today(hosts, periods),
         own_micros=own_micros(hosts, turn.fleet.values(), periods),
@@ -69,16 +69,16 @@ def note_common(turn: Turn, view: HostsView, periods: Periods | None) -> None:
         hosts_total=max(1, view.hosts_total),
         limit_micros=hosts.budget_micros,
     )
-    hosts.common = now
+    hosts.spending = now
     if before is None or _differs(before, now, hosts.budget_micros):
-        turn.do(PersistCommon(now))
+        turn.do(PersistSpending(now))
 
 
-def _differs(before: Common, now: Common, budget_micros: int) -> bool:
+def _differs(before: FleetSpending, now: FleetSpending, budget_micros: int) -> bool:
     """Whether that is worth writing down: seldom, for it is told every few seconds."""
     if replace(now, own_micros=before.own_micros, others_micros=before.others_micros) != before:
         return True
-    least = max(1, int(budget_micros * COMMON_KEPT_SHARE))
+    least = max(1, int(budget_micros * SPENDING_KEPT_SHARE))
     return (now.own_micros + now.others_micros) // least != (
         before.own_micros + before.others_micros
     ) // least
@@ -115,20 +115,20 @@ def take_limit(turn: Turn, periods: Periods | None) -> None:
             turn.touch(agent)
 
 
-def _keep(turn: Turn, common: Common) -> None:
-    turn.hosts.common = common
+def _keep(turn: Turn, spending: FleetSpending) -> None:
+    turn.hosts.spending = spending
     if turn.hosts.configured:  # else nobody wants to know it, unless a link comes today
-        turn.do(PersistCommon(common))
+        turn.do(PersistSpending(spending))
 
 
-def _known_today(hosts: Hosts, periods: Periods) -> Common:
+def _known_today(hosts: Hosts, periods: Periods) -> FleetSpending:
     """Return what is known of this day: of a new one, how many hosts there were before it."""
-    common, begins_ms = hosts.common, periods.day.begins_ms
-    if common is None:
-        return Common(begins_ms, 0, 0, 1)
-    if common.day_begins_ms == begins_ms:
-        return common
-    return Common(begins_ms, 0, 0, common.hosts_total, limit_micros=common.limit_micros)
+    spending, begins_ms = hosts.spending, periods.day.begins_ms
+    if spending is None:
+        return FleetSpending(begins_ms, 0, 0, 1)
+    if spending.day_begins_ms == begins_ms:
+        return spending
+    return FleetSpending(begins_ms, 0, 0, spending.hosts_total, limit_micros=spending.limit_micros)
 
 
 def own_micros(hosts: Hosts, agents: Iterable[Agent], periods: Periods | None) -> int:

@@ -48,7 +48,7 @@ class HostsView:
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class FleetSpending:
     """What all had spent when all were last seen; it outlives the daemon."""
 
     day_begins_ms: int
@@ -61,6 +61,6 @@ class Common:
     """The budget as it was configured last; 0: there was none."""
 
 
-def alone(common: Common) -> Common:
+def alone(spending: FleetSpending) -> FleetSpending:
     """Return what is left of it for a host that hears of no other any more."""
-    return replace(common, own_micros=0, others_micros=0, hosts_total=1)
+    return replace(spending, own_micros=0, others_micros=0, hosts_total=1)

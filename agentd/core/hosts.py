@@ -12,7 +12,7 @@ from typing import Final
 
 from agentd.config.schema import FleetConfig
 from agentd.core.agent import Agent
-from agentd.core.host_views import Common, HostsView, RemoteAgent, alone
+from agentd.core.host_views import FleetSpending, HostsView, RemoteAgent, alone
 
 # Views come at least every half ttl; after so many ttls without one, none is to be had.
 SILENT_TTLS: Final = 3
@@ -49,7 +49,7 @@ class Hosts:
     """`host/agent` → how it was in the last whole view."""
     open_elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Dependency → hosts on which its breaker isn't closed."""
-    common: Common | None = None
+    spending: FleetSpending | None = None
     over_budget: bool = False
     """No more may be spent on this host today."""
 
@@ -70,11 +70,11 @@ class Hosts:
         self.patience_ends_ms = self.connected = None
         self.lost = self.here = frozenset()
         self.agents, self.open_elsewhere = {}, {}
-        self.common = alone(self.common) if self.common is not None else None
+        self.spending = alone(self.spending) if self.spending is not None else None
 
-    def begin(self, common: Common | None, now_ms: int) -> None:
+    def begin(self, spending: FleetSpending | None, now_ms: int) -> None:
         """The daemon begins: the link may take a while to come up."""
-        self.common = common
+        self.spending = spending
         if self.configured:
             self.patience_ends_ms = now_ms + self.patience_ms
         else:

@@ -49,7 +49,7 @@ def _go_by(turn: Turn, view: HostsView, wanted: Sequence[str], periods: Periods 
         if host.lost:
             _tell_lost(turn, host)
     elsewhere.tell(turn, open_before)
-    fleet_budget.note_common(turn, view, periods)
+    fleet_budget.note_spending(turn, view, periods)
 
 
 def _tell_lost(turn: Turn, host: RemoteHost) -> None:

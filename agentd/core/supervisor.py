@@ -179,7 +179,7 @@ class Supervisor:
             case ev.Gap():
                 gaps.pass_over(turn, self.agents.values(), self.deadlines, event)
             case ev.Started():
-                self.hosts.begin(event.common, turn.now_ms)
+                self.hosts.begin(event.spending, turn.now_ms)
                 boot.start(turn, self.agents, self.config, event)
                 self._roll()
                 fleet_budget.begin(turn, event.fates, self.periods)

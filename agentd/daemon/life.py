@@ -134,7 +134,8 @@ class Life:
         parts.performer.carry(found.rows)
         self._civil.use(loaded.config.daemon.timezone)
         fates = self._with_baselines(found.fates)
-        parts.loop.post(Started(fates, *stored.incidents(parts.store), stored.common(parts.store)))
+        spent = stored.spending(parts.store)
+        parts.loop.post(Started(fates, *stored.incidents(parts.store), spent))
         if parts.store.unavailable:
             parts.loop.post(StorageChanged(ok=False, evidence=parts.store.unavailable))
         self._give_back(recorded)

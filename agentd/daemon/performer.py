@@ -29,8 +29,8 @@ from agentd.core.effects import (
     KillTree,
     Persist,
     PersistBaseline,
-    PersistCommon,
     PersistIncident,
+    PersistSpending,
     Recall,
     Reply,
     Run,
@@ -162,7 +162,7 @@ class Performer:
         records: list[Record] = []
         alerts: list[AlertRow] = []
         for effect in effects:
-            if isinstance(effect, PersistBaseline | PersistCommon | SaveEvidence | SaveRollups):
+            if isinstance(effect, PersistBaseline | PersistSpending | SaveEvidence | SaveRollups):
                 rows.append(effect)
             elif isinstance(effect, Persist | Forget | Journal | SaveCheckpoint | PersistIncident):
                 rows.append(effect)

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from agentd.core.records import Baseline, IncidentRecord
 from agentd.daemon.clock import wall_ms
 from agentd.daemon.log import log
@@ -32,10 +32,10 @@ def baselines(store: Store) -> dict[str, Baseline]:
         return {}
 
 
-def common(store: Store) -> Common | None:
+def spending(store: Store) -> FleetSpending | None:
     """Return what all hosts had spent when all were last seen; None: that isn't known."""
     try:
-        return store.common()
+        return store.fleet_spending()
     except sqlite3.Error as error:  # the others tell it again, unless this host is cut off
         log.warning("fleet.unread", error=error)
         return None

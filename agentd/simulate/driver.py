@@ -27,8 +27,8 @@ from agentd.core.effects import (
     KillTree,
     Persist,
     PersistBaseline,
-    PersistCommon,
     PersistIncident,
+    PersistSpending,
     Recall,
     SaveCheckpoint,
     Signal,
@@ -37,7 +37,7 @@ from agentd.core.effects import (
     Validate,
 )
 from agentd.core.exits import SIGKILL
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from agentd.core.lines import Question
 from agentd.core.records import Baseline, Durable, IncidentRecord
 from agentd.core.supervisor import Supervisor
@@ -74,7 +74,7 @@ class Simulation:
         self._baselines: dict[str, Baseline] = {}
         self._incidents: dict[int, IncidentRecord] = {}
         """On disk as well."""
-        self._common: Common | None = None
+        self._spending: FleetSpending | None = None
         """What all hosts had spent, on disk."""
         self._calendar = Calendar(config.daemon.timezone)
         self.core: Supervisor | None = None
@@ -205,7 +205,7 @@ class Simulation:
             self._inbox.append(ev.PeriodsBegan(self._calendar.periods(self.now_ms)))
             still_open = [one for one in self._incidents.values() if one.resolved_at_ms is None]
             number_next = max(self._incidents, default=0) + 1
-            self._inbox.append(ev.Started(fates, still_open, number_next, self._common))
+            self._inbox.append(ev.Started(fates, still_open, number_next, self._spending))
 
     def _new_id(self) -> str:
         return f"{next(self._ids):08x}"
@@ -230,7 +230,7 @@ class Simulation:
             case (
                 Persist()
                 | PersistBaseline()
-                | PersistCommon()
+                | PersistSpending()
                 | PersistIncident()
                 | Forget()
                 | SaveCheckpoint()
@@ -261,7 +261,7 @@ class Simulation:
     def _keep(
         self,
         effect: (
-            Persist | PersistBaseline | PersistCommon | PersistIncident | Forget | SaveCheckpoint
+            Persist | PersistBaseline | PersistSpending | PersistIncident | Forget | SaveCheckpoint
         ),
     ) -> None:
         match effect:
@@ -271,8 +271,8 @@ class Simulation:
                 self._baselines[agent] = baseline
             case PersistIncident(incident):
                 self._incidents[incident.number] = incident
-            case PersistCommon(common):
-                self._common = common
+            case PersistSpending(spending):
+                self._spending = spending
             case Forget(agent):
                 self.disk.pop(agent, None)
                 self._baselines.pop(agent, None)

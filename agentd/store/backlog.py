@@ -15,8 +15,8 @@ from agentd.core.effects import (
     Forget,
     Journal,
     Persist,
-    PersistCommon,
     PersistIncident,
+    PersistSpending,
     SaveEvidence,
     SaveRollups,
 )
@@ -157,8 +157,8 @@ def _key(row: Row) -> Key | None:
     match row:
         case Persist(agent=agent) | Forget(agent=agent):
             return ("agent", agent)
-        case PersistCommon():
-            return ("common",)
+        case PersistSpending():
+            return ("spending",)
         case PersistIncident(incident=incident):
             return ("incident", str(incident.number))
         case DeliveryRow(uid=uid, sink=sink):

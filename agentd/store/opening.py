@@ -8,6 +8,7 @@ operator's intents outlive a damaged disk wherever that is possible.
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,11 +172,12 @@ def _check_untouched(path: Path) -> None:
 
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    # The quick one reads no index through.
+    checks = [f"PRAGMA integrity_check({table})" for table in _STATE_TABLES]
+    tables: Iterable[str] = _STATE_TABLES
     if path.stat().st_size <= WHOLE_CHECK_BYTES:
-        tables, checks = tuple(kinds.tables()), ["PRAGMA quick_check(1)"]
-    else:
-        tables = _STATE_TABLES
-        checks = [f"PRAGMA quick_check({table})" for table in tables]
+        checks.insert(0, "PRAGMA quick_check(1)")
+        tables = kinds.tables()
     for check in checks:
         found = connection.execute(check).fetchone()[0]
         if found != "ok":

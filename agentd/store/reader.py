@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from agentd.core.records import Baseline, IncidentRecord, Record, Rollup
 from agentd.store import fleet_spending, incidents, outbox, rollups, timeline
 from agentd.store.baselines import baselines
@@ -217,9 +217,9 @@ class Reader:
         """Return how many deliveries each sink has in each state."""
         return outbox.alert_counts(self._path)
 
-    def common(self) -> Common | None:
-        """Return what all hosts had spent when all were last seen, see `fleet_spending.common`."""
-        return fleet_spending.common(self._path)
+    def fleet_spending(self) -> FleetSpending | None:
+        """Return what all hosts had spent when all were last seen, see `fleet_spending.read`."""
+        return fleet_spending.read(self._path)
 
     def mark(self, name: str) -> int | None:
         """Return a number that was kept under this name; None: none was."""

@@ -8,8 +8,8 @@ from agentd.core.effects import (
     Journal,
     Persist,
     PersistBaseline,
-    PersistCommon,
     PersistIncident,
+    PersistSpending,
     SaveCheckpoint,
     SaveEvidence,
     SaveRollups,
@@ -161,7 +161,7 @@ class MarkRow:
 Row = (
     Persist
     | PersistBaseline
-    | PersistCommon
+    | PersistSpending
     | PersistIncident
     | SaveEvidence
     | SaveRollups

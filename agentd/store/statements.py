@@ -13,8 +13,8 @@ from agentd.core.effects import (
     Journal,
     Persist,
     PersistBaseline,
-    PersistCommon,
     PersistIncident,
+    PersistSpending,
     SaveCheckpoint,
     SaveEvidence,
     SaveRollups,
@@ -148,7 +148,7 @@ def _write_state(connection: sqlite3.Connection, row: Row, now: Moment) -> None:
             baselines.save(connection, row, now)
         case SaveCheckpoint():
             checkpoints.save(connection, row, now.wall_ms)
-        case PersistIncident() | SaveEvidence() | SaveRollups() | MarkRow() | PersistCommon():
+        case PersistIncident() | SaveEvidence() | SaveRollups() | MarkRow() | PersistSpending():
             _write_history(connection, row, now)
         case SpawnIntent():
             values = (row.agent, row.incarnation, row.incarnation_id, row.reason, now.wall_ms)
@@ -166,7 +166,7 @@ def _write_state(connection: sqlite3.Connection, row: Row, now: Moment) -> None:
 
 def _write_history(
     connection: sqlite3.Connection,
-    row: PersistIncident | SaveEvidence | SaveRollups | MarkRow | PersistCommon,
+    row: PersistIncident | SaveEvidence | SaveRollups | MarkRow | PersistSpending,
     now: Moment,
 ) -> None:
     match row:
@@ -178,8 +178,8 @@ def _write_history(
             rollups.save(connection, row)
         case MarkRow(name=name, value=value):
             connection.execute("REPLACE INTO marks VALUES (?, ?)", (name, value))
-        case PersistCommon():
-            fleet_spending.save(connection, row.common)
+        case PersistSpending():
+            fleet_spending.save(connection, row.spending)
 
 
 def _spawn_values(row: SpawnRow) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.core.effects import Persist
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from agentd.core.records import Baseline, IncidentRecord, Record, Rollup
 from agentd.store.backlog import Backlog
 from agentd.store.ballast import Ballast
@@ -123,7 +123,7 @@ class Store:
             {name: Persist(name, one.durable) for name, one in known.items()},
             store.spawns(),
             store.open_incidents(),
-            store.common(),
+            store.fleet_spending(),
         )
         try:
             writer.start()
@@ -280,9 +280,9 @@ class Store:
         """Return how many deliveries each sink has in each state; raises sqlite3.Error."""
         return {} if self._holds_nothing else self.reader.alert_counts()
 
-    def common(self) -> Common | None:
+    def fleet_spending(self) -> FleetSpending | None:
         """Return what all hosts had spent when all were last seen; raises sqlite3.Error."""
-        return None if self._holds_nothing else self.reader.common()
+        return None if self._holds_nothing else self.reader.fleet_spending()
 
     def mark(self, name: str) -> int | None:
         """Return a number that was kept under this name; raises sqlite3.Error."""

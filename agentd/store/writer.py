@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from agentd.core.effects import Forget, Journal, Persist, PersistCommon, PersistIncident
-from agentd.core.host_views import Common
+from agentd.core.effects import Forget, Journal, Persist, PersistIncident, PersistSpending
+from agentd.core.host_views import FleetSpending
 from agentd.core.records import IncidentRecord
 from agentd.core.states import Intent
 from agentd.store.backlog import Backlog
@@ -72,7 +72,7 @@ class Writer:
         self._spawned: dict[str, SpawnRow] = {}
         self._incidents: dict[int, PersistIncident] = {}
         """Those that are open."""
-        self._common: PersistCommon | None = None
+        self._spending: PersistSpending | None = None
         """What all hosts had spent; None: that isn't known."""
         self._lazy_due_ms: int | None = None
         self._tidy_due_ms = _now_ms() + TIDY_MS
@@ -89,19 +89,19 @@ class Writer:
         agents: dict[str, Persist],
         spawned: dict[str, SpawnRow],
         incidents: Iterable[IncidentRecord] = (),
-        common: Common | None = None,
+        spending: FleetSpending | None = None,
     ) -> None:
         """What the store held when it was opened; before `start` only."""
         self._latest.update(agents)
         self._spawned.update(spawned)
         self._incidents.update((each.number, PersistIncident(each)) for each in incidents)
-        self._common = None if common is None else PersistCommon(common)
+        self._spending = None if spending is None else PersistSpending(spending)
 
     def remembered(self) -> list[Row]:
         """What a new store begins with when the old one turned out to be damaged."""
-        common = [] if self._common is None else [self._common]
+        spending = [] if self._spending is None else [self._spending]
         incidents = self._incidents.values()
-        return [*self._latest.values(), *self._spawned.values(), *incidents, *common]
+        return [*self._latest.values(), *self._spawned.values(), *incidents, *spending]
 
     def start(self) -> None:
         self._thread.start()
@@ -224,8 +224,8 @@ class Writer:
                 self._incidents[incident.number] = row
                 if incident.resolved_at_ms is not None:
                     del self._incidents[incident.number]
-            case PersistCommon():
-                self._common = row
+            case PersistSpending():
+                self._spending = row
             case SpawnEnded(agent=agent, incarnation=incarnation):
                 spawned = self._spawned.get(agent)
                 if spawned is not None and spawned.incarnation == incarnation:

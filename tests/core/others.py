@@ -58,7 +58,7 @@ def begun_anew(fleet: Fleet, fleet_config: FleetConfig | None = None, *names: st
     incidents = {
         one.incident.number: one.incident for one in written if isinstance(one, do.PersistIncident)
     }
-    commons = [one.common for one in written if isinstance(one, do.PersistCommon)]
+    spendings = [one.spending for one in written if isinstance(one, do.PersistSpending)]
     there = {name: agent.config for name, agent in fleet.core.agents.items()}
     agents = {name: there.get(name, config(heartbeat=SILENT_OK)) for name in names or there}
     after = linked(agents, fleet_config or fleet.core.config.fleet)
@@ -70,8 +70,8 @@ def begun_anew(fleet: Fleet, fleet_config: FleetConfig | None = None, *names: st
         for name, agent in fleet.core.agents.items()
     }
     number_next = max(incidents, default=0) + 1
-    common = commons[-1] if commons else None
-    after.tell(ev.Started(fates, tuple(incidents.values()), number_next, common=common))
+    spending = spendings[-1] if spendings else None
+    after.tell(ev.Started(fates, tuple(incidents.values()), number_next, spending=spending))
     return after
 
 

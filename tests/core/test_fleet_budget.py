@@ -6,7 +6,7 @@ from agentd.config.schema import Config
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.budgets import FLEET_BUDGET
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from agentd.core.lines import Heartbeat
 from agentd.core.states import Intent, State
 from tests.core.cases import MINUTE, SILENT_OK, S, alerts, kept, only
@@ -322,8 +322,8 @@ def test_a_new_daemon_that_is_cut_off_goes_by_what_was_written_down() -> None:
     fleet = spending()
     spend(fleet, "a", 1.0, 1 * S)
     see(fleet, 2 * S, date=TODAY, others_micros=3 * USD, hosts_total=4)
-    [*_, written] = [one for _, one in fleet.effects if isinstance(one, do.PersistCommon)]
-    assert written.common == Common(DAY_MS, 1 * USD, 3 * USD, 4, 0, 10 * USD)
+    [*_, written] = [one for _, one in fleet.effects if isinstance(one, do.PersistSpending)]
+    assert written.spending == FleetSpending(DAY_MS, 1 * USD, 3 * USD, 4, 0, 10 * USD)
     after = begun_anew(fleet)
     spend(after, "a", 1.5, after.now_ms + 1 * S)
     after.pass_time(after.now_ms + PATIENCE_MS)
@@ -334,7 +334,7 @@ def test_it_is_not_written_down_at_each_word_of_the_link() -> None:
     fleet = spending()
     for number in range(1, 101):
         see(fleet, number * 5 * S, date=TODAY, others_micros=number * 1_000, hosts_total=4)
-    written = [one for _, one in fleet.effects if isinstance(one, do.PersistCommon)]
+    written = [one for _, one in fleet.effects if isinstance(one, do.PersistSpending)]
     assert len(written) == 3, "its limit, the first word, and one hundredth of it"
 
 

@@ -113,7 +113,7 @@ def test_it_is_written_down_with_the_removal_in_one_step() -> None:
     reload(fleet, link(10.0), "z", at_ms=4 * S)
     made = [one for _, one in fleet.effects[before:]]
     assert any(isinstance(one, do.Forget) for one in made)
-    assert [one.common.gone_micros for one in made if isinstance(one, do.PersistCommon)] == [
+    assert [one.spending.gone_micros for one in made if isinstance(one, do.PersistSpending)] == [
         5 * USD
     ]
 

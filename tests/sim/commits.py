@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from agentd.core import effects as do
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from tests.sim.world import World
 
 # No more steps than that wait for one commit.
@@ -28,7 +28,7 @@ class Saved:
 
     disk: dict[str, dict[Any, Any]]
     seen: list[dict[str, Any]]
-    common: Common | None
+    spending: FleetSpending | None
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Commits:
         sometimes["torn commit"] += 1
         sometimes["torn commit, a part of it kept"] += kept > 0
         saved = lost[0][0]
-        self.world.common = saved.common
+        self.world.spending = saved.spending
         for name, rows in saved.disk.items():
             setattr(self.world, name, rows)
         for watcher, seen in zip(self.watchers, saved.seen, strict=True):
@@ -90,7 +90,7 @@ class Commits:
         return Saved(
             {name: dict(getattr(self.world, name)) for name in DISK},
             [self._seen_by(watcher) for watcher in self.watchers],
-            self.world.common,
+            self.world.spending,
         )
 
     def _seen_by(self, watcher: object) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _all_to_itself(standing: Any) -> Any:
 
 
 def _begins_blank(begin: Any) -> Any:
-    return lambda self, _common, now_ms: begin(self, None, now_ms)
+    return lambda self, _spending, now_ms: begin(self, None, now_ms)
 
 
 def _deaf_to_gaps(_shift: Any) -> Any:

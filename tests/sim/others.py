@@ -18,7 +18,7 @@ from agentd.core import accounts
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.agent import Agent
-from agentd.core.host_views import Common, HostsView, RemoteAgent, RemoteBreaker, RemoteHost
+from agentd.core.host_views import FleetSpending, HostsView, RemoteAgent, RemoteBreaker, RemoteHost
 from agentd.core.records import Durable, Record
 from agentd.core.states import Intent
 from agentd.core.supervisor import Supervisor
@@ -64,7 +64,7 @@ class Others:
         # What is known from outside of what the core was told.
         self.seen: HostsView | None = None
         self.patience_ends_ms = 0
-        self.common: Common | None = None
+        self.spending: FleetSpending | None = None
         self.let_go: set[str] = set()
         """Agents that a person has let go on over the fleet's budget."""
         self.paused: set[str] = set()
@@ -174,7 +174,7 @@ class Others:
         self.known = {name for name in HOSTS if self._is_told(name)}
         self.next_ms = self.world.now_ms + EVERY_MS
         self.patience_ends_ms = self.world.now_ms + PATIENCE_MS
-        self.common = self.world.common
+        self.spending = self.world.spending
         self.agents = dict(self.world.disk)
 
     def after_step(
@@ -257,7 +257,7 @@ class Others:
         if core.periods is not None:
             others = view.others_micros if view.date == core.periods.date else 0
             begins_ms = core.periods.day.begins_ms
-            self.common = Common(begins_ms, self._own(core), others, view.hosts_total)
+            self.spending = FleetSpending(begins_ms, self._own(core), others, view.hosts_total)
 
     def _heed(self, event: ev.Requested, effects: list[do.Effect]) -> None:
         """A person's word that an agent is to go on holds, whatever others spend today."""
@@ -328,13 +328,13 @@ class Others:
         """Whether no more may be spent: of all that is allowed, or cut off of an equal share."""
         if self.budget is None or core.periods is None:
             return False
-        common = self.common
-        today = common is not None and common.day_begins_ms == core.periods.day.begins_ms
-        others = common.others_micros if common is not None and today else 0
-        then = common.own_micros if common is not None and today else 0
+        spending = self.spending
+        today = spending is not None and spending.day_begins_ms == core.periods.day.begins_ms
+        others = spending.others_micros if spending is not None and today else 0
+        then = spending.own_micros if spending is not None and today else 0
         if view.connected:
             return self._own(core) + others >= self.budget
-        share = max(0, self.budget - then - others) // (common.hosts_total if common else 1)
+        share = max(0, self.budget - then - others) // (spending.hosts_total if spending else 1)
         return self._own(core) >= then + share
 
     def _held_to_budget(self, agent: Agent, effects: list[do.Effect], *, over: bool) -> None:

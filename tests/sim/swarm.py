@@ -212,7 +212,7 @@ class Swarm(Shell):
         self._told_periods = self.world.periods()
         core.step(ev.PeriodsBegan(self._told_periods), self.world.now_ms)
         incidents, number_next = self.world.known_incidents()
-        self._step(ev.Started(fates, incidents, number_next, self.world.common))
+        self._step(ev.Started(fates, incidents, number_next, self.world.spending))
         if self.core is core:
             self.incidents.over_crash(core)
             self.invariants.over_crash(before, core)

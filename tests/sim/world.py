@@ -8,7 +8,7 @@ from random import Random
 from agentd.core import effects as do
 from agentd.core import events as ev
 from agentd.core.accounts import Periods
-from agentd.core.host_views import Common
+from agentd.core.host_views import FleetSpending
 from agentd.core.records import Baseline, Durable, IncidentRecord
 from tests.sim.chance import Rates
 from tests.sim.lives import lines_of, sample_of
@@ -104,7 +104,7 @@ class World:
     incidents: dict[int, IncidentRecord] = field(default_factory=dict)
     checkpoints: dict[tuple[str, str], int] = field(default_factory=dict)
     """The last state kept of each execution, by its number."""
-    common: Common | None = None
+    spending: FleetSpending | None = None
     """What all hosts had spent, as it was written down last."""
     answers: dict[str, bool] = field(default_factory=dict)
     """Requests of operators whose answer is kept, so that none is carried out twice."""
@@ -295,8 +295,8 @@ class World:
                 self.lazily.pop(effect.agent, None)
             elif isinstance(effect, do.PersistBaseline):
                 self.baselines[effect.agent] = effect.baseline
-            elif isinstance(effect, do.PersistIncident | do.PersistCommon):
-                self._commit_common(effect)
+            elif isinstance(effect, do.PersistIncident | do.PersistSpending):
+                self._commit_spending(effect)
             elif isinstance(effect, do.Reply) and isinstance(event, ev.Requested):
                 self.answers[effect.request] = effect.error is None
             elif isinstance(effect, do.SaveCheckpoint):
@@ -306,12 +306,12 @@ class World:
                 self.lazily.pop(effect.agent, None)
                 self.baselines.pop(effect.agent, None)
 
-    def _commit_common(self, effect: do.PersistIncident | do.PersistCommon) -> None:
+    def _commit_spending(self, effect: do.PersistIncident | do.PersistSpending) -> None:
         """What is about more than one agent."""
         if isinstance(effect, do.PersistIncident):
             self.incidents[effect.incident.number] = effect.incident
         else:
-            self.common = effect.common
+            self.spending = effect.spending
 
     def known_incidents(self) -> tuple[list[IncidentRecord], int]:
         """What a starting daemon finds of incidents, and the number of the next one."""

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from agentd.core.effects import PersistCommon
-from agentd.core.host_views import Common
+from agentd.core.effects import PersistSpending
+from agentd.core.host_views import FleetSpending
 from agentd.core.states import Intent
 from agentd.store.opening import QUARANTINES_MAX
 from agentd.store.rows import SpawnRow
 from tests.store.desk import Desk, event, ids, persist
 from tests.store.harm import Harm, damaged, flipped, ruin, spoil, truncated, zeroed
 
-COMMON = Common(1_795_000_000_000, 4_000_000, 6_000_000, 4)
+SPENDING = FleetSpending(1_795_000_000_000, 4_000_000, 6_000_000, 4)
 SPAWNED = SpawnRow("a", 1, "i-1", "token", 42, 99, 7, "boot-1", "/leaf", 1_700_000_000_000)
 
 
@@ -137,15 +137,15 @@ def test_h5_damage_found_while_running_costs_no_snapshot(desk: Desk) -> None:
     assert ids(desk.store)[-1] == outcomes[-1].stamps[0].id + 1
 
 
-@pytest.mark.parametrize("later", [(), (PersistCommon(replace(COMMON, own_micros=5_000_000)),)])
+@pytest.mark.parametrize("later", [(), (PersistSpending(replace(SPENDING, own_micros=5_000_000)),)])
 def test_h5_damage_found_while_running_costs_nothing_that_all_hosts_had_spent(
-    desk: Desk, later: tuple[PersistCommon, ...]
+    desk: Desk, later: tuple[PersistSpending, ...]
 ) -> None:
-    desk.write(PersistCommon(COMMON), event())
+    desk.write(PersistSpending(SPENDING), event())
     desk.again()
     desk.write(*later, event())
     ruin(desk)
     outcomes = [desk.write(persist("b"), event()) for _ in range(3)]
     assert outcomes[-1].ok
     desk.wait_for_health(ok=True)
-    assert desk.store.common() == (later[0].common if later else COMMON)
+    assert desk.store.fleet_spending() == (later[0].spending if later else SPENDING)

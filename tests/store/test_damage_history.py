@@ -1,6 +1,8 @@
 """What of incidents and alerts outlives a damaged store."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,23 @@ def test_h5_open_incidents_and_alerts_that_wait_outlive_a_damaged_journal(tmp_pa
     assert found.opened_wall_ms == desk.wall_ms - 2_000, "when it was, not when it was saved"
     assert desk.write(sent("u-1", "chat")).ok
     assert len(desk.store.deliveries()) == 9
+    desk.close()
+
+
+@pytest.mark.parametrize("index", ["deliveries_by_state", "deliveries_by_sink"])
+def test_h5_an_index_that_tells_otherwise_than_its_table_hides_no_alert(
+    tmp_path: Path, index: str
+) -> None:
+    desk = furnished(tmp_path / "state")
+    with closing(sqlite3.connect(desk.path)) as connection:
+        named = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        end = connection.execute(named, (index,)).fetchone()[0] * 4_096
+    blob = bytearray(desk.path.read_bytes())
+    at = blob.rindex(b"waiting", end - 4_096, end)
+    blob[at] ^= 1
+    desk.path.write_bytes(bytes(blob))
+    assert desk.store.rebuilt
+    assert [one.row.uid for one in desk.store.deliveries()] == [f"u-{n}" for n in range(1, 21, 2)]
     desk.close()
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.core.effects import PersistCommon
-from agentd.core.host_views import Common
+from agentd.core.effects import PersistSpending
+from agentd.core.host_views import FleetSpending
 from agentd.store import backlog
 from agentd.store.backlog import Backlog
 from agentd.store.committer import Job
@@ -185,5 +185,7 @@ def test_h1_the_progress_of_an_alert_waits_behind_the_alert() -> None:
 
 
 def test_h1_of_what_all_hosts_had_spent_the_last_word_waits() -> None:
-    first, last = (PersistCommon(Common(1, own, 6_000_000, 4)) for own in (4_000_000, 5_000_000))
+    first, last = (
+        PersistSpending(FleetSpending(1, own, 6_000_000, 4)) for own in (4_000_000, 5_000_000)
+    )
     assert kept(first, last) == [(last,)]
