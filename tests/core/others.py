@@ -13,7 +13,7 @@ from agentd.core.host_views import HostsView, RemoteAgent, RemoteBreaker, Remote
 from agentd.core.lines import Heartbeat
 from agentd.core.states import Intent
 from agentd.core.supervisor import Supervisor
-from tests.core.cases import SILENT_OK
+from tests.core.cases import SILENT_OK, S
 from tests.core.fleet import Fleet, config
 
 TTL_MS = 10_000
@@ -128,3 +128,11 @@ def spend(fleet: Fleet, name: str, usd: float, at_ms: int | None = None) -> None
 
 def intent_of(fleet: Fleet, name: str) -> Intent:
     return fleet[name].intent
+
+
+def spend_all_but_paused_by_the_last_cent(fleet: Fleet, name: str, usd: float) -> None:
+    """An agent may spend so much: with a cent less it goes on, with that cent it is paused."""
+    for more, intent in ((usd - 0.01, Intent.UP), (0.01, Intent.PAUSED)):
+        spend(fleet, name, more, fleet.now_ms + 1 * S)
+        fleet.pass_time(fleet.now_ms + 5 * S)
+        assert intent_of(fleet, name) is intent

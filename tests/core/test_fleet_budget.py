@@ -27,6 +27,7 @@ from tests.core.others import (
     see,
     see_until,
     spend,
+    spend_all_but_paused_by_the_last_cent,
     spending,
 )
 
@@ -278,12 +279,7 @@ def test_cut_off_on_a_new_day_its_share_is_of_the_whole_budget() -> None:
     see(fleet, 2 * S, date=TODAY, others_micros=8 * USD, hosts_total=4)
     see(fleet, 3 * S, connected=False)
     fleet.tell(day(2), 4 * S)
-    spend(fleet, "a", 2.49, 5 * S)
-    fleet.pass_time(10 * S)
-    assert intent_of(fleet, "a") is Intent.UP
-    spend(fleet, "a", 0.01, 11 * S)
-    fleet.pass_time(16 * S)
-    assert intent_of(fleet, "a") is Intent.PAUSED
+    spend_all_but_paused_by_the_last_cent(fleet, "a", 2.5)
 
 
 def test_seen_again_what_all_have_spent_counts() -> None:

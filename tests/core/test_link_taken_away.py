@@ -25,6 +25,7 @@ from tests.core.others import (
     see,
     see_until,
     spend,
+    spend_all_but_paused_by_the_last_cent,
     spending,
 )
 
@@ -127,12 +128,7 @@ def test_a_link_that_is_back_begins_with_no_other_host_s_spending() -> None:
     assert fleet_document(fleet.core) is None
     reload(fleet, link(10.0), at_ms=4 * S)
     see(fleet, 5 * S, connected=False)
-    spend(fleet, "a", 8.9, 6 * S)
-    fleet.pass_time(12 * S)
-    assert intent_of(fleet, "a") is Intent.UP
-    spend(fleet, "a", 0.1, 13 * S)
-    fleet.pass_time(20 * S)
-    assert intent_of(fleet, "a") is Intent.PAUSED
+    spend_all_but_paused_by_the_last_cent(fleet, "a", 9.0)
 
 
 def test_a_person_s_word_outlasts_a_link_that_comes_back_the_same_day() -> None:
