@@ -1,11 +1,12 @@
-"""What kind of value each column holds.
+"""What tables and columns there are, and what kind of value each holds.
 
 SQLite keeps a value of any kind in any column, and none of its checks minds: one flipped bit
-makes text of a number, in a row that is whole in every other way.
+makes text of a number, in a row that is whole in every other way. Nor does it mind another name
+of a column in the words with which a table was made.
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from itertools import chain
@@ -13,23 +14,42 @@ from typing import Final
 
 from agentd.store.schema import STEPS
 
+# The columns of an index are told by name alone.
+_SHAPE: Final = (
+    'SELECT made.name, of.name, of.type, of."notnull", of.pk FROM sqlite_master AS made'
+    " JOIN pragma_table_info(made.name) AS of WHERE made.type = 'table'"
+    " UNION ALL SELECT made.name, coalesce(of.name, ''), '', 0, 0 FROM sqlite_master AS made"
+    " JOIN pragma_index_info(made.name) AS of WHERE made.type = 'index'"
+)
 _PYTHON: Final[Mapping[str, type]] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+
+
+Shape = Mapping[str, Sequence[tuple[str, str, int, int]]]
+"""By table and index the columns: name, SQL's kind, whether NULL is refused, place in the key."""
+
+
+@cache
+def ours() -> Shape:
+    """Return the shape of a store of this version."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in chain.from_iterable(STEPS):
+            connection.execute(statement)
+        return shape(connection)
+
+
+def shape(connection: sqlite3.Connection) -> Shape:
+    """Return the shape of a store, by the words with which its tables were made."""
+    found: dict[str, list[tuple[str, str, int, int]]] = {}
+    for table, *column in connection.execute(_SHAPE):
+        found.setdefault(table, []).append((column[0], column[1], column[2], column[3]))
+    return found
 
 
 @cache
 def tables() -> Mapping[str, Mapping[str, str]]:
     """Return the columns of each table of this version in their order, with SQL's kind of each."""
-    found: dict[str, dict[str, str]] = {}
-    with closing(sqlite3.connect(":memory:")) as connection:
-        for statement in chain.from_iterable(STEPS):
-            connection.execute(statement)
-        query = (
-            "SELECT tables.name, columns.name, columns.type FROM sqlite_master AS tables"
-            " JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'"
-        )
-        for table, column, kind in connection.execute(query):
-            found.setdefault(table, {})[column] = kind
-    return found
+    columns = {name: {column: kind for column, kind, *_ in ours()[name]} for name in ours()}
+    return {name: kinds for name, kinds in columns.items() if any(kinds.values())}
 
 
 def fits(table: str, row: tuple[object, ...]) -> bool:

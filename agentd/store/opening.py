@@ -182,6 +182,8 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
         found = connection.execute(check).fetchone()[0]
         if found != "ok":
             raise NotAStore(str(found))
+    if kinds.shape(connection) != kinds.ours():
+        raise NotAStore("its tables have other columns than they were made with")
     for table in tables:
         if kinds.misnumbered(connection, table):
             raise NotAStore(f"table {table} holds something else where numbers belong")

@@ -62,6 +62,15 @@ def test_h5_open_incidents_and_alerts_that_wait_outlive_a_damaged_journal(tmp_pa
     desk.close()
 
 
+def test_h5_a_column_that_goes_by_another_name_is_noticed(tmp_path: Path) -> None:
+    desk = furnished(tmp_path / "state")
+    blob = desk.path.read_bytes()
+    desk.path.write_bytes(blob.replace(b"dedup_key TEXT", b"dedup_kez TEXT", 1))
+    assert desk.store.rebuilt
+    assert [one.row.uid for one in desk.store.deliveries()] == [f"u-{n}" for n in range(1, 21, 2)]
+    desk.close()
+
+
 @pytest.mark.parametrize("index", ["deliveries_by_state", "deliveries_by_sink"])
 def test_h5_an_index_that_tells_otherwise_than_its_table_hides_no_alert(
     tmp_path: Path, index: str
