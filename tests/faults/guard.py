@@ -222,14 +222,14 @@ class Fleet(Daemon):
 
     def verify_answers(self) -> None:
         assert self._watch is not None
-        answers = self.answers()
+        answers, now = self.answers(), time.monotonic()
         blocked = [
-            (round(took, 1), round(starved, 1))
-            for _, took, starved in answers
+            (round(begun - now, 1), round(took, 1), round(starved, 1))
+            for begun, took, starved in answers
             if took - starved > LAG_MS_MAX
         ]
         self.measures.lag_ms = max(0.0, *(took - starved for _, took, starved in answers))
-        assert not blocked, f"the loop stood still, (ms, ms without a core): {blocked}"
+        assert not blocked, f"the loop stood still, (s, ms, ms without a core): {blocked}"
         asked = [one for one in self._watch.asked if not self.is_away(one.begun, one.ended)]
         failed = [one for one in asked if one.error is not None]
         assert not failed, failed
