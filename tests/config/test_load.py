@@ -277,7 +277,7 @@ def test_a_directory_that_cannot_be_listed_is_not_taken_for_an_empty_one(
     assert "cannot be listed" in error.message
 
 
-@pytest.mark.parametrize("number", sorted(sources.SHORTAGES))
+@pytest.mark.parametrize("number", sorted(sources.READ_SHORTAGES))
 def test_p8_of_a_file_that_the_host_is_too_short_to_read_nothing_is_known(
     number: int, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
