@@ -130,9 +130,18 @@ def intent_of(fleet: Fleet, name: str) -> Intent:
     return fleet[name].intent
 
 
-def spend_all_but_paused_by_the_last_cent(fleet: Fleet, name: str, usd: float) -> None:
+def assert_paused_at(fleet: Fleet, name: str, usd: float) -> None:
     """An agent may spend so much: with a cent less it goes on, with that cent it is paused."""
     for more, intent in ((usd - 0.01, Intent.UP), (0.01, Intent.PAUSED)):
         spend(fleet, name, more, fleet.now_ms + 1 * S)
         fleet.pass_time(fleet.now_ms + 5 * S)
         assert intent_of(fleet, name) is intent
+
+
+def cut_off_after(usd: float, others_usd: float = 0.0) -> Fleet:
+    """One of four hosts, cut off when it and the others had spent so much of $10."""
+    fleet = spending()
+    spend(fleet, "a", usd, 1 * S)
+    see(fleet, 2 * S, date=TODAY, others_micros=round(others_usd * USD), hosts_total=4)
+    see(fleet, 3 * S, connected=False)
+    return fleet

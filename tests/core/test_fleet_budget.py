@@ -17,7 +17,9 @@ from tests.core.others import (
     TODAY,
     USD,
     agent,
+    assert_paused_at,
     begun_anew,
+    cut_off_after,
     day,
     host,
     intent_of,
@@ -27,7 +29,6 @@ from tests.core.others import (
     see,
     see_until,
     spend,
-    spend_all_but_paused_by_the_last_cent,
     spending,
 )
 
@@ -200,10 +201,7 @@ def test_a_limit_that_was_changed_while_no_daemon_ran_forgets_it_too() -> None:
 
 
 def test_room_that_comes_and_goes_with_the_link_ends_no_person_s_word() -> None:
-    fleet = spending()
-    spend(fleet, "a", 2.5, 1 * S)
-    see(fleet, 2 * S, date=TODAY, hosts_total=4)
-    see(fleet, 3 * S, connected=False)
+    fleet = cut_off_after(2.5)
     spend(fleet, "a", 2.5, 4 * S)
     fleet.pass_time(9 * S)
     assert "until its day ends" in str(fleet.ask("resume", "a", at_ms=10 * S).result)
@@ -236,10 +234,7 @@ def test_a_budget_that_is_taken_away_is_over(taken_away: bool) -> None:
     [(1.49, False), (1.5, True)],  # $6 are left, and there are four hosts
 )
 def test_cut_off_an_equal_share_of_what_was_left_may_be_spent(more: float, paused: bool) -> None:
-    fleet = spending()
-    spend(fleet, "a", 1.0, 1 * S)
-    see(fleet, 2 * S, date=TODAY, others_micros=3 * USD, hosts_total=4)
-    see(fleet, 3 * S, connected=False)
+    fleet = cut_off_after(1.0, others_usd=3.0)
     spend(fleet, "a", more, 4 * S)
     fleet.pass_time(9 * S)
     assert (intent_of(fleet, "a") is Intent.PAUSED) is paused
@@ -274,19 +269,13 @@ def test_a_link_that_says_nothing_any_more_is_as_good_as_cut() -> None:
 
 
 def test_cut_off_on_a_new_day_its_share_is_of_the_whole_budget() -> None:
-    fleet = spending()
-    spend(fleet, "a", 1.0, 1 * S)
-    see(fleet, 2 * S, date=TODAY, others_micros=8 * USD, hosts_total=4)
-    see(fleet, 3 * S, connected=False)
+    fleet = cut_off_after(1.0, others_usd=8.0)
     fleet.tell(day(2), 4 * S)
-    spend_all_but_paused_by_the_last_cent(fleet, "a", 2.5)
+    assert_paused_at(fleet, "a", 2.5)
 
 
 def test_seen_again_what_all_have_spent_counts() -> None:
-    fleet = spending()
-    spend(fleet, "a", 2.5, 1 * S)
-    see(fleet, 2 * S, date=TODAY, hosts_total=4)
-    see(fleet, 3 * S, connected=False)
+    fleet = cut_off_after(2.5)
     spend(fleet, "a", 2.5, 4 * S)
     fleet.pass_time(9 * S)
     assert intent_of(fleet, "a") is Intent.PAUSED

@@ -16,6 +16,7 @@ from tests.core.others import (
     TODAY,
     USD,
     agent,
+    assert_paused_at,
     begun_anew,
     host,
     intent_of,
@@ -25,7 +26,6 @@ from tests.core.others import (
     see,
     see_until,
     spend,
-    spend_all_but_paused_by_the_last_cent,
     spending,
 )
 
@@ -128,7 +128,7 @@ def test_a_link_that_is_back_begins_with_no_other_host_s_spending() -> None:
     assert fleet_document(fleet.core) is None
     reload(fleet, link(10.0), at_ms=4 * S)
     see(fleet, 5 * S, connected=False)
-    spend_all_but_paused_by_the_last_cent(fleet, "a", 9.0)
+    assert_paused_at(fleet, "a", 9.0)
 
 
 def test_a_person_s_word_outlasts_a_link_that_comes_back_the_same_day() -> None:
