@@ -20,8 +20,8 @@ from agentd.config.load import load
 from agentd.config.loaded import Loaded
 from agentd.config.names import INTERNAL
 from agentd.config.places import Places, User, config_place, places
+from agentd.daemon import allocator, startcheck
 from agentd.daemon import host as hosts
-from agentd.daemon import startcheck
 from agentd.daemon.assembly import Assembly, Givens
 from agentd.daemon.gathering import GatheringSelector
 from agentd.daemon.handover import Handover
@@ -77,6 +77,7 @@ def run(config: Path | None, socket: Path | None) -> int:
 
 def _run(config: Path | None, socket: Path | None) -> int:
     early = EarlySignals()
+    allocator.keep_little()
     handover = Handover.take()
     private = hosts.take_private_environment()
     manager, kept = Systemd(private), dict(pick_up_fds(private))
