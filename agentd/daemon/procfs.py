@@ -230,6 +230,15 @@ def _own_children_once() -> set[int]:
     return found
 
 
+def latest_orphans() -> list[int]:
+    """Return those of our children that became so as orphans, zombies included, in one quick look.
+
+    The kernel gives them to the first thread, whose own children are among them, and may skip one
+    while another ends. None are found by kernels without the list.
+    """
+    return [int(pid) for pid in (read(f"/proc/self/task/{os.getpid()}/children") or b"").split()]
+
+
 def environ(pid: int) -> dict[bytes, bytes] | None:
     """Return the environment `pid` was exec'ed with; None when it is gone or not for us."""
     raw = read(f"/proc/{pid}/environ")

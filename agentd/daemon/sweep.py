@@ -31,9 +31,9 @@ LOOKS_MAX: Final = 8
 EXEC_PAUSE_S: Final = 0.001
 EXEC_PAUSES_MAX: Final = 7
 
-# So many of the latest pids are looked at for one that is gone before a look is over: those that
-# a busy host gives meanwhile are among them. 1 ms at most, and again until it is caught, but no
-# longer than the event loop can wait.
+# One that is gone before a look is over is looked for among our orphans, in 0.1 ms, or where it may
+# be somebody else's orphan, among so many of the latest pids, in 1 ms: those that a busy host gives
+# meanwhile are among them. Again until it is caught, but no longer than the event loop can wait.
 NEWEST: Final = 64
 CATCH_S: Final = 0.01
 
@@ -252,22 +252,30 @@ class SweepForest:
         await asyncio.sleep(0)  # all that are asked for in this turn of the loop share the time
         wanted, self._wanted = self._wanted, set()
         end = time.monotonic() + CATCH_S
+        is_ours = not any(one.adopted for name, one in self._roots.items() if name in wanted)
+        others: set[int] = set()
         caught: set[str] = set()
         found: set[str] = set()
         while wanted and time.monotonic() < end and (found or caught != wanted):
-            found = self._catch_once(wanted)
+            latest = procfs.latest_orphans() if is_ours else procfs.newest(NEWEST)
+            found = self._catch_once(wanted, [pid for pid in latest if pid not in others], others)
             caught |= found
 
-    def _catch_once(self, wanted: set[str]) -> set[str]:
-        """Kill those of some trees that are among the latest of all; tell of which there were."""
+    def _catch_once(self, wanted: set[str], pids: list[int], others: set[int]) -> set[str]:
+        """Kill those of `pids` that are of some trees; tell of which.
+
+        Added to `others` are those that are over, or another tree's.
+        """
         found = set()
-        for pid in procfs.newest(NEWEST):
+        for pid in pids:
             stat = procfs.stat_of(pid)
             owner = self._owner(pid, stat) if stat is not None else None
             if stat is not None and owner in wanted:
                 tree.send_to({pid: stat.start_time}, signal.SIGSTOP)
                 tree.send_to({pid: stat.start_time}, signal.SIGKILL)
                 found.add(owner)
+            elif owner is not None or (stat is not None and stat.dead):
+                others.add(pid)
         return found
 
     async def await_execs(self) -> bool:

@@ -14,8 +14,14 @@ from agentd.core.events import Froze
 from agentd.daemon import pidfds, procfs, sweep
 from agentd.daemon.sweep import NEWEST, SweepForest
 from tests.daemon.process_bench import PYTHON, Bench, config, sweep_bench
+from tests.faults.guard import PROGRAMS
+from tests.faults.programs.zoo import is_held
 
 __all__ = ["sweep_bench"]
+
+ZOO = PROGRAMS / "zoo.py"
+CATCHES_MAX = 100
+"""Of 10 ms each; mostly the first is enough."""
 
 
 async def test_a_process_that_waits_for_the_exec_of_its_child_stands_with_it(
@@ -55,6 +61,24 @@ async def test_who_is_missed_of_another_tree_is_no_doubt_about_this_one(
     await sweep_bench.until(lambda: _state(prepared.pid) == "S", "the thaw")
     missed = {sweep_bench.run_of().incarnation_id}
     assert "still moving" in await tree.freeze()
+
+
+async def test_an_orphan_that_is_another_process_all_the_time_is_caught_among_our_children(
+    sweep_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives it to us each time, so that nobody else's processes are looked at."""
+    monkeypatch.setattr(procfs, "newest", lambda count: [][:count])
+    bench, cage = sweep_bench, sweep_bench.directory
+    await bench.start(config([PYTHON, "-S", str(ZOO), "respawner"], directory=str(cage)))
+    await bench.output("ready")
+    assert is_held(cage)
+    forest = bench.processes.forest
+    assert isinstance(forest, SweepForest)
+    for _ in range(CATCHES_MAX):
+        await forest.catch(bench.run_of().incarnation_id)
+        if not is_held(cage):
+            break
+    assert not is_held(cage)
 
 
 def test_the_latest_process_is_found_though_its_number_need_not_be_the_highest() -> None:
