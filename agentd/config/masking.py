@@ -10,7 +10,8 @@ from agentd.config.argv import argv
 from agentd.config.convert import options_of
 from agentd.config.errors import quoted_key
 from agentd.config.loaded import Loaded, Origin
-from agentd.config.secrets import is_secret, secret_words
+from agentd.config.schema import Config
+from agentd.config.secrets import is_secret, is_secret_value, secret_words
 from agentd.config.units import (
     Bytes,
     MicroDollars,
@@ -46,8 +47,8 @@ def shown_command(command: str | list[str]) -> str | list[str]:
     if not hidden:
         return command
     for index in hidden:
-        name, equals, value = words[index].partition("=")
-        words[index] = f"{name}={masked(value)}" if equals else masked(words[index])
+        open_part, secret = _parted(words[index])
+        words[index] = open_part + masked(secret)
     return words
 
 
@@ -61,7 +62,30 @@ def secrets_of(loaded: Loaded) -> frozenset[str]:
     )
     # Whoever knows such an address may write to it.
     addresses = (*(sink.url for sink in loaded.config.alerts.sinks), loaded.config.report.ping_url)
-    return frozenset(one for one in (*variables, *addresses) if len(one) >= SECRET_LENGTH_MIN)
+    found = (*variables, *addresses, *_in_commands(loaded.config))
+    return frozenset(one for one in found if len(one) >= SECRET_LENGTH_MIN)
+
+
+def _in_commands(config: Config) -> Iterator[str]:
+    """Yield the secrets on command lines; /proc shows them, but nothing of ours has to."""
+    commands = [sink.command for sink in config.alerts.sinks]
+    for agent in config.agents.values():
+        restart = agent.restart
+        commands += [agent.command, restart.validate, restart.on_escalate, agent.judge.command]
+    for words in map(argv, commands):
+        yield from (_parted(words[index])[1] for index in secret_words(words))
+
+
+def _parted(word: str) -> tuple[str, str]:
+    """Return what may be shown of a word that holds a secret, and the secret: `--key=`, `x`.
+
+    Where it isn't plain that a name stands before the `=`, all of it is secret: a token may end
+    with one, and an address with a password in it may hold one.
+    """
+    name, equals, value = word.partition("=")
+    if equals and not is_secret_value(name) and is_secret(name, value):
+        return name + equals, value
+    return "", word
 
 
 def as_written(value: Any) -> Any:  # noqa: ANN401 - any option

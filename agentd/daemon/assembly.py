@@ -109,6 +109,7 @@ class Assembly:
             loaded.config, jitter=random.SystemRandom().random, new_id=_new_id
         )
         self.masks = Masks()
+        log.mask = self.masks.text
         self.recorder = Recorder(
             aio,
             places.state_dir,

@@ -339,7 +339,8 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - a bug of ours costs one answer, no more
             hall.counters.faults += 1
             log.error("command.fault", cmd=command.cmd, error=traceback.format_exc(limit=-3))
-            exchange.send(replies.failed(command.id, "internal", f"{command.cmd}: {error!r}"))
+            told = log.mask(f"{command.cmd}: {error!r}")
+            exchange.send(replies.failed(command.id, "internal", told))
 
     def _count_refused(self, bad: BadLine) -> None:
         counters = self._hall.counters

@@ -1,6 +1,7 @@
 """The daemon's own log: one line an event on stderr, `event key=value ...`.
 
-What an agent says of itself is quoted and escaped, so that it can't forge a second line.
+What an agent says of itself is quoted and escaped, so that it can't forge a second line; the
+text of an exception may quote it, too, so secrets are masked here, whoever writes.
 Under systemd (JOURNAL_STREAM) a line starts with its priority, `<4>`. Writing never blocks
 the loop: a line that stderr doesn't take at once is dropped, counted, and owned up to later.
 """
@@ -8,6 +9,7 @@ the loop: a line that stderr doesn't take at once is dropped, counted, and owned
 import os
 import re
 import select
+from collections.abc import Callable
 from typing import Final
 
 PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -46,6 +48,8 @@ class Log:
     def __init__(self, fd: int = 2, level: str = "info", *, journal: bool | None = None) -> None:
         """Write to `fd`; `journal` (default: JOURNAL_STREAM is set) adds priorities."""
         self.level = level
+        self.mask: Callable[[str], str] = str
+        """Hides what must not be shown in a text; replaced once the configuration is read."""
         self._fd = fd
         self._journal = "JOURNAL_STREAM" in os.environ if journal is None else journal
         self._poll = select.poll()
@@ -70,9 +74,13 @@ class Log:
             return
         if self._dropped and self._put("warning", f"log.dropped lines={self._dropped}"):
             self._dropped = 0
-        text = " ".join([quote(event), *(f"{key}={quote(val)}" for key, val in facts.items())])
+        shown = (f"{key}={quote(self._masked(val))}" for key, val in facts.items())
+        text = " ".join([quote(event), *shown])
         if not self._put(severity, text):
             self._dropped += 1
+
+    def _masked(self, value: object) -> object:
+        return value if value is None or isinstance(value, int) else self.mask(str(value))
 
     def _put(self, severity: str, text: str) -> bool:
         prefix = f"<{PRIORITIES[severity]}>" if self._journal else ""

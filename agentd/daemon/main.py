@@ -8,6 +8,8 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -38,6 +40,7 @@ DONE: Final = 0
 FAILED: Final = 1
 
 SWITCH_S: Final = 0.0005
+TRACEBACK_FRAMES: Final = 4
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
@@ -71,12 +74,13 @@ def run(config: Path | None, socket: Path | None) -> int:
     try:
         return (_check_start if startcheck.is_asked() else _run)(config, socket)
     except _REFUSALS as error:
-        _complain(f"agentd: {error}")
+        _complain(log.mask(f"agentd: {error}"))
         return FAILED
 
 
 def _run(config: Path | None, socket: Path | None) -> int:
     early = EarlySignals()
+    _log_uncaught()
     allocator.keep_little()
     handover = Handover.take()
     private = hosts.take_private_environment()
@@ -177,4 +181,23 @@ def _complain(text: str) -> None:
 
 def _log_exception(_aio: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
     """Log what a callback of ours raised; it costs that callback, and nobody else."""
-    log.error("daemon.fault", message=context.get("message"), error=repr(context.get("exception")))
+    # Of a callback's arguments asyncio quotes the two ends: what is left of a secret isn't known
+    # as one any more.
+    message = str(context.get("message")).partition("(")[0]
+    _tell_fault(message, context.get("exception"))
+
+
+def _log_uncaught() -> None:
+    """Have the log write what nobody caught: it hides secrets, and the interpreter doesn't."""
+    sys.excepthook = lambda _kind, error, _trace: _tell_fault("not caught: the daemon ends", error)
+    sys.unraisablehook = lambda found: _tell_fault("not caught", found.exc_value)
+    threading.excepthook = lambda found: _tell_fault(
+        f"not caught in thread {found.thread.name if found.thread else '?'}", found.exc_value
+    )
+
+
+def _tell_fault(message: str, error: object) -> None:
+    told: list[str] = []
+    if isinstance(error, BaseException):
+        told = traceback.format_exception(error, limit=-TRACEBACK_FRAMES)
+    log.error("daemon.fault", message=message, error="".join(told))

@@ -1,18 +1,32 @@
 """Secrets of the config, kept out of events: agents' own words and their commands' output.
 
-Logs are masked where they are read (loglines.py); what goes into the journal and to people is
-masked before it is written, for it is copied further from there. The core's own records keep
-what was said as it was said: a status is masked when it is made.
+Logs are masked where they are read (loglines.py); what goes into the store and to people is
+masked before it is written, for it is copied further from there. Only the core's memory, and
+what an agent is to get back, keep what was said as it was said: a status is masked when it is
+made.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentd.core.effects import Alert, Effect, Journal, PersistIncident, Reply, Run, SaveEvidence
+from agentd.core.effects import (
+    Alert,
+    Effect,
+    Journal,
+    Persist,
+    PersistIncident,
+    Reply,
+    Run,
+    SaveEvidence,
+)
 from agentd.core.records import IncidentRecord, Record
 
 MASK: Final = "***"
+# The core cuts long words of agents before they come here: of a longer secret its first half, but
+# no less than this, is one, too.
+BEGINNING_MIN: Final = 12
 
 # What of an agent's status is, or may quote, the words of agents, of their judges and of people.
 _SAID: Final = frozenset(
@@ -23,6 +37,8 @@ _SAID: Final = frozenset(
 )
 # What of an incident's payload is ours.
 _OURS: Final = frozenset(("agent", "reason"))
+# What of an agent's record quotes; it gets back its actions as they are.
+_QUOTING: Final = ("intent_reason", "held_why", "evidence", "stop_evidence")
 
 
 @dataclass(slots=True)
@@ -30,16 +46,22 @@ class Masks:
     """What must not be shown; replaced when the configuration changes."""
 
     secrets: tuple[str, ...] = ()
+    _beginnings: tuple[tuple[str, str], ...] = ()
+    """Of each secret what it is known by, and all of it."""
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Hide these values from now on; longer ones first, for one may hold another."""
-        self.secrets = tuple(sorted(secrets, key=len, reverse=True))
+        forms = {form for secret in secrets for form in _forms(secret)}
+        self.secrets = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+        self._beginnings = tuple((_beginning(secret), secret) for secret in self.secrets)
 
     def text(self, text: str) -> str:
-        """Return `text` without the secrets in it."""
-        for secret in self.secrets:
-            if secret in text:
-                text = text.replace(secret, MASK)
+        """Return `text` without the secrets in it, nor what was left of one by a cut."""
+        found = [known for known in self._beginnings if known[0] in text]
+        for _, secret in found:
+            text = text.replace(secret, MASK)
+        for beginning, secret in found:
+            text = _without_cut(text, beginning, secret)
         return text
 
     def effect(self, effect: Effect) -> Effect:
@@ -52,6 +74,8 @@ class Masks:
             known = effect.incident
             incident = self._incident(known) if known is not None else None
             return replace(effect, record=self._record(effect.record), incident=incident)
+        if isinstance(effect, Persist):
+            return self._persist(effect)
         if isinstance(effect, PersistIncident):
             return replace(effect, incident=self._incident(effect.incident))
         if isinstance(effect, SaveEvidence):
@@ -73,6 +97,21 @@ class Masks:
     def document(self, document: Mapping[str, object]) -> dict[str, object]:
         """Return a document as it may be shown, every text in it masked."""
         return self._but(frozenset() if self.secrets else frozenset(document), document)
+
+    def _persist(self, effect: Persist) -> Persist:
+        """Return the same effect where there is nothing to hide: it comes often."""
+        said = effect.durable
+        words = {name: getattr(said, name) for name in _QUOTING if getattr(said, name)}
+        shown = {name: text for name in words if (text := self.text(words[name])) != words[name]}
+        last = said.last_exit
+        ended = self.text(last.evidence) if last is not None else ""
+        if not shown and (last is None or ended == last.evidence):
+            return effect
+        kept = said.copy()
+        for name, text in shown.items():
+            setattr(kept, name, text)
+        kept.last_exit = None if last is None else replace(last, evidence=ended)
+        return replace(effect, durable=kept)
 
     def _agent(self, agent: Mapping[str, object]) -> dict[str, object]:
         return self._but(frozenset(agent.keys() - _SAID), agent)
@@ -96,3 +135,30 @@ class Masks:
         if isinstance(value, list | tuple):
             return [self._value(each) for each in value]
         return value
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """Return a secret as it is, and as an exception, Python or JSON would quote it."""
+    quoted = (repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False))
+    return secret, *(form[1:-1] for form in quoted)
+
+
+def _beginning(secret: str) -> str:
+    """Return what a secret is known by; of an address never its host alone, which is no secret."""
+    scheme = secret.find("://")
+    host_end = secret.find("/", scheme + 3) + 1 if scheme >= 0 else 0
+    is_open = "@" not in secret[:host_end]  # else a password stands in it
+    shown = host_end if is_open else 0
+    return secret[: max(BEGINNING_MIN, shown + (len(secret) - shown + 1) // 2)]
+
+
+def _without_cut(text: str, beginning: str, secret: str) -> str:
+    """Mask each place where a secret begins, as far as it goes."""
+    at = text.find(beginning)
+    while at >= 0:
+        end = at + len(beginning)
+        while end < len(text) and secret.startswith(text[at : end + 1]):
+            end += 1
+        text = text[:at] + MASK + text[end:]
+        at = text.find(beginning, at + len(MASK))
+    return text

@@ -275,6 +275,10 @@ class _Inquiry:
             for name in (b"AGENTD_TOKEN", b"AGENTD_SOCKET")
         )
         if not token:
+            # What we run for an agent is told only whose it is. After a crash of ours it hangs on
+            # init, and nothing else gives it away.
+            if b"AGENTD_AGENT" in environ:
+                self.cap = self.cap or "started as a command of the configuration"
             return
         found = self.registry.by_token(token)
         if found is not None and self.credentials.uid in (0, found.uid):

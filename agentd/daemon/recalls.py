@@ -58,7 +58,7 @@ class Recalls:
             questions.refuse(request, "storage_unavailable", told, "agentctl daemon")
         except Exception as error:  # noqa: BLE001 - answered and logged
             log.error("recall.failed", agent=effect.agent, error=repr(error))
-            questions.refuse(request, "internal", str(error))
+            questions.refuse(request, "internal", log.mask(str(error)))
         else:
             self._tell_damage(effect.agent, recalled)
             questions.answer(request, self._document(effect, recalled))

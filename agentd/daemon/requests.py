@@ -231,7 +231,8 @@ class Requests:
             told = _refusal_of(error)
             if told is None:
                 log.error("command.failed", cmd=asked.command.cmd, error=repr(error))
-                told = "internal", f"{asked.command.cmd}: {error}", "agentctl daemon"
+                what = log.mask(f"{asked.command.cmd}: {error}")
+                told = "internal", what, "agentctl daemon"
             asked.refuse(*told)
 
     async def _read(self, asked: Asked) -> None:

@@ -70,6 +70,35 @@ def test_declared_secrets_are_known_to_whoever_redacts(read: Read, tmp_path: Pat
     assert secrets_of(loaded) == {CANARY}
 
 
+def test_l7_what_is_secret_on_a_command_line_is_known_to_whoever_redacts(read: Read) -> None:
+    loaded = read(
+        '[[alerts.sinks]]\nname = "s"\ntype = "command"\ncommand = "x --token of-a-sink"\n',
+        a='command = "x --api-key=of-the-agent --region=eu"\n'
+        'judge = { command = ["x", "--token", "of-judge=="] }\n'
+        "[restart]\nvalidate = \"x --password 'of-validate'\"\n"
+        'on_escalate = ["x", "postgres://a:of-escalate@db/x?a=b"]\n',
+    )
+    assert secrets_of(loaded) == {
+        *("of-a-sink", "of-the-agent", "of-judge==", "of-validate"),
+        "postgres://a:of-escalate@db/x?a=b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["x", "--token", "aGVsbG8=="], ["x", "--token", "(9 characters)"]),
+        (["x", "postgres://ada:pw@db/x?ssl=1"], ["x", "(28 characters)"]),
+        (["x", "--dsn=postgres://ada:pw@db/x?ssl=1"], ["x", "--dsn=(28 characters)"]),
+        (["x", "API_KEY=a=b"], ["x", "API_KEY=(3 characters)"]),
+    ],
+)
+def test_l7_no_part_of_a_secret_word_is_taken_for_its_name(
+    words: list[str], shown: list[str]
+) -> None:
+    assert shown_command(words) == shown
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

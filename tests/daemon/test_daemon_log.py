@@ -63,3 +63,11 @@ def test_a_line_is_bounded_and_a_closed_reader_harmless() -> None:
     assert len(os.read(ours, 1 << 20)) == LINE_BYTES_MAX
     os.close(ours)
     log.info("nobody listens")
+
+
+def test_l7_what_must_not_be_shown_is_hidden_before_it_is_quoted() -> None:
+    ours, theirs = os.pipe()
+    log = Log(theirs, journal=False)
+    log.mask = lambda text: text.replace('a "secret"', "***")
+    log.error("daemon.fault", error=KeyError('a "secret"'), count=7, none=None, yes=True)
+    assert read(ours) == ["daemon.fault error=\"'***'\" count=7 none=- yes=yes"]

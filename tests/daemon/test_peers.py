@@ -144,6 +144,14 @@ def test_a_token_nobody_remembers_caps_the_role_where_it_names_our_socket() -> N
     assert judge(OWN, ACCESS, Registry(), elsewhere).role is Role.OPERATOR
 
 
+def test_l14_a_command_of_the_configuration_that_outlived_its_daemon_is_no_operator() -> None:
+    left = world(environs={200: {b"AGENTD_AGENT": b"a"}})
+    peer = judge(OWN, ACCESS, Registry(), left)
+    assert (peer.role, peer.incarnation) == (Role.AGENT, None)
+    of_an_alert = world(environs={201: {b"AGENTD_AGENT": b""}})
+    assert judge(OWN, ACCESS, Registry(), of_an_alert).role is Role.AGENT
+
+
 def test_a_leaked_token_makes_nobody_of_another_user_that_agent() -> None:
     peer = judge(OWN, ACCESS, registry(), token_in(201))
     assert (peer.role, peer.incarnation) == (Role.AGENT, None)

@@ -4,9 +4,11 @@ Each of them is a relay (`programs/relay.py`) that a test speaks through. What t
 the relay: its user, its groups, its ancestors, its environment.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -123,6 +125,11 @@ class Cast:
         for child in self.children:
             child.kill()
             child.wait()
+        program = os.fsencode(self.program)
+        for entry in Path("/proc").iterdir():  # a helper of a daemon that crashed is nobody's
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and program in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 @contextmanager
@@ -141,12 +148,17 @@ def everybody(configure: Callable[[Daemon], None] = lambda _: None) -> Iterator[
             daemon.close()
 
 
-def _write(cast: Cast, configure: Callable[[Daemon], None]) -> None:
-    daemon = cast.daemon
+def prepared(cast: Cast) -> None:
+    """Put the relays' program where every user may run it, and make room for them."""
     shutil.copy(RELAY, cast.program)
     cast.program.chmod(0o644)
     cast.place("").mkdir(mode=0o777)
     cast.place("").chmod(0o777)
+
+
+def _write(cast: Cast, configure: Callable[[Daemon], None]) -> None:
+    daemon = cast.daemon
+    prepared(cast)
     (daemon.root / "token").write_text(EXTERNAL_TOKEN)
     (daemon.root / "token").chmod(0o600)
     extra = DEFAULTS.replace('stop_timeout = "2s"', 'stop_timeout = "2s"\nautostart = true')
@@ -176,7 +188,7 @@ def _gather(cast: Cast) -> None:
     cast.relay("agent's user", AGENTS_USER)
     cast.relay("viewer", NOBODY, (VIEWERS_GID,))
     cast.relay("none", STRANGER)
-    cast.relay("dead token", 0, env={"AGENTD_TOKEN": dead})
+    cast.relay("dead token", 0, env={"AGENTD_TOKEN": dead, "AGENTD_SOCKET": str(daemon.socket)})
     cast.add("agent by tree", cast.place("agent by tree"))
     cast.parts["agent by token"] = Part(daemon, daemon.socket, token_of(daemon, "rootish"))
     cast.parts["external agent"] = Part(daemon, cast.parts["none"].path, EXTERNAL_TOKEN)

@@ -3,125 +3,55 @@
 Where a canary may be found is said here, place by place; anywhere else it is a leak.
 """
 
+import contextlib
+import http.client
 import json
+import re
 import signal
+import sqlite3
 import subprocess
-import sys
+import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.daemon.harness import DEFAULTS, PYTHON, Daemon, environment
-from tests.places import short_root
-from tests.sinks.receiver import Receiver
-
-PROGRAM = Path(__file__).parent / "programs" / "indiscreet.py"
-AGENTCTL, AGENTD = (Path(sys.executable).with_name(name) for name in ("agentctl", "agentd"))
-
-# By the place they are planted in. Each is unlike every other, so that a leak names its source.
-SAID = {
-    "environment": "canary-environment-1f2e3d4c",
-    "environment file": "canary-envfile-5b6a7988",
-    "key by its look": "sk-canary0bylook0aaaabbbbccccdddd",
-}
-NEVER_SAID = {
-    "url_file": "canary-urlfile-0a1b2c3d",
-    "url": "canary-url-4e5f6071",
-    "secret_file": "canary-hmac-82930415",
-    "routing_key_file": "canary-routing-a6b7c8d9",
-    "ping_url": "canary-ping-eafb0c1d",
-    "token_file": "canary-token-2e3f4051-0123456789",
-    "the daemon's environment": "canary-launcher-62738495",
-    "command sink": "canary-command-a6b7c8e0",
-}
-CANARIES = {**SAID, **NEVER_SAID}
+from agentd.http.application import PAGES
+from agentd.http.routes import ROUTES
+from tests.daemon.harness import WAIT_S, Daemon, environment
+from tests.security.planting import (
+    AGENTCTL,
+    AGENTD,
+    CANARIES,
+    SAID,
+    Planted,
+    agentctl,
+    carried,
+    leaks,
+    output_of,
+    planted_daemon,
+)
 
 # Files of a user's own, where he wrote them down.
 WRITTEN = (".toml", ".env", ".secret")
-
-
-Planted = tuple[Daemon, Receiver]
+# Columns of the store with words that an agent gets back as it said them: its saved states, and
+# among its record the details of its actions.
+STATES, RECORDS = ("checkpoints", "state"), ("agents", "durable")
+# Of an address's parts, each that there is; {host} is of another machine.
+PARTS = {"name": "holder", "id": "1", "kind": "heartbeats", "date": "today"}
 
 
 @pytest.fixture(scope="module")
 def planted() -> Iterator[Planted]:
     """A daemon with a canary in every place, whose agents have told theirs and failed."""
-    with short_root() as root, Receiver() as receiver:
-        daemon = Daemon(root)
-        try:
-            _plant(daemon, receiver)
-            daemon.start(env={"LAUNCHERS_API_KEY": NEVER_SAID["the daemon's environment"]})
-            daemon.until_state("holder", "escalated")
-            daemon.until("keeper", lambda shown: shown["task"])
-            yield daemon, receiver
-        finally:
-            daemon.close()
-
-
-def _plant(daemon: Daemon, receiver: Receiver) -> None:
-    root, base = daemon.root, receiver.url.rstrip("/")
-    dead = f"http://127.0.0.1:9/{NEVER_SAID['url']}"
-    secrets = {
-        "hook": f"{base}/{NEVER_SAID['url_file']}",
-        "hmac": NEVER_SAID["secret_file"],
-        "r": NEVER_SAID["routing_key_file"],
-        "outer": NEVER_SAID["token_file"],
-    }
-    for name, text in secrets.items():
-        (root / f"{name}.secret").write_text(text)
-        (root / f"{name}.secret").chmod(0o600)
-    sinks = [
-        'name = "hook"\ntype = "webhook"\nurl_file = "hook.secret"\nsecret_file = "hmac.secret"',
-        f'name = "dead"\ntype = "webhook"\nurl = "{dead}"',
-        f'name = "duty"\ntype = "pagerduty"\nurl = "{base}/duty"\nrouting_key_file = "r.secret"',
-        'name = "told"\ntype = "command"\ncommand = ["/bin/sh", "-c", "cat >&2; exit 1"]',
-    ]
-    alerts = "".join(f'[[alerts.sinks]]\n{sink}\nmin_severity = "info"\n' for sink in sinks)
-    report = (
-        f'[report]\nping_url = "http://127.0.0.1:9/{NEVER_SAID["ping_url"]}"\nping_every = "1s"\n'
-    )
-    daemon.configure(extra=f"{DEFAULTS}\n{alerts}\n{report}")
-    (root / "agents.d" / "more.env").write_text(f"MORE_SECRET={SAID['environment file']}\n")
-    (root / "agents.d" / "more.env").chmod(0o600)
-    names = ("API_KEY", "MORE_SECRET", "HARMLESS_NAME")
-    for agent, lives_s in (("holder", "0.2"), ("keeper", "600")):
-        environment = (
-            f'environment = {{ API_KEY = "{SAID["environment"]}", LIVES_S = "{lives_s}",'
-            f' HARMLESS_NAME = "{SAID["key by its look"]}" }}\nenvironment_files = ["more.env"]'
-        )
-        failing = (
-            "[restart]\nfailures_max = 2\ncooldown = '100ms'\n"
-            'on_escalate = ["/bin/sh", "-c", "cat; cat >&2; exit 1"]\n'
-        )
-        words = [PYTHON, "-S", str(PROGRAM), *names]
-        daemon.agent(agent, words, f"{environment}\n{failing}[heartbeat]\nrequired = false")
-    (root / "agents.d" / "outer.toml").write_text(
-        'external = true\ntoken_file = "../outer.secret"\n'
-    )
-
-
-def leaks(text: str | bytes, *, but: tuple[str, ...] = ()) -> list[str]:
-    """Which places' canaries are in a text; `but`: those that belong there."""
-    raw = text.encode() if isinstance(text, str) else text
-    return [name for name, one in CANARIES.items() if name not in but and one.encode() in raw]
-
-
-def agentctl(daemon: Daemon, *words: str) -> str:
-    done = subprocess.run(
-        [str(AGENTCTL), "--socket", str(daemon.socket), *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=environment(),
-    )
-    return done.stdout + done.stderr
+    with planted_daemon() as found:
+        assert found.used == set(CANARIES)
+        yield found
 
 
 def test_l7_no_document_and_no_view_shows_a_secret(planted: Planted) -> None:
-    daemon, receiver = planted
-    daemon.until_true(lambda: len(receiver.received) >= 2)
+    daemon = planted.daemon
     daemon.until_true(lambda: daemon.ask("incidents")["incidents"])
     number = str(daemon.ask("incidents")["incidents"][0]["id"])
     commands = [
@@ -139,45 +69,138 @@ def test_l7_no_document_and_no_view_shows_a_secret(planted: Planted) -> None:
     for name in documents:
         assert leaks(json.dumps(daemon.ask(name))) == [], name
     assert leaks((daemon.root / "stderr").read_bytes()) == []
-    for one in receiver.received:
-        assert leaks(one.path, but=("url_file",)) == []
+    assert leaks(output_of([str(AGENTD), "check", "--config", str(daemon.config)])) == []
+    assert leaks("\n".join([*daemon.notified, *daemon.heard()])) == []
+
+
+def test_l7_an_alert_names_no_secret_but_the_one_that_it_is_sent_with(planted: Planted) -> None:
+    received = planted.receiver.received
+    addressed = {"url_file": "hook", "url_file of apprise": "many", "routing_key_file": "duty"}
+
+    def of(place: str, text: str | bytes) -> bool:
+        return place in leaks(text)
+
+    def arrived() -> set[str]:
+        return {
+            place
+            for place in addressed
+            for one in received
+            if of(place, one.path) or of(place, one.body)
+        }
+
+    planted.daemon.until_true(lambda: arrived() == addressed.keys(), lambda: str(arrived()))
+    for one in received:
+        assert leaks(one.path, but=("url_file", "url_file of apprise")) == []
         body_may = ("routing_key_file",) if one.path.endswith("/duty") else ()
         assert leaks(one.body, but=body_may) == [], one.path
         assert leaks(str(dict(one.headers))) == []
-    check = subprocess.run(
-        [str(AGENTD), "check", "--config", str(daemon.config)],
-        capture_output=True,
-        check=False,
-        timeout=60,
-        env=environment(),
-    )
-    assert leaks(check.stdout + check.stderr) == []
 
 
-def test_l7_no_process_but_the_agent_itself_carries_a_secret(
-    planted: Planted,
-) -> None:
-    daemon, _ = planted
+@contextlib.contextmanager
+def following(daemon: Daemon, place: Path, *words: str) -> Iterator[Path]:
+    """Run an `agentctl` that follows, until it is told Ctrl-C; what it puts out is in a file."""
+    with place.open("wb") as out:
+        process = subprocess.Popen(
+            [str(AGENTCTL), "--socket", str(daemon.socket), *words],
+            stdout=out,
+            stderr=out,
+            env=environment(),
+        )
+        try:
+            yield place
+            process.send_signal(signal.SIGINT)
+            process.wait(WAIT_S)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_l7_no_stream_and_no_page_shows_a_secret(planted: Planted, tmp_path: Path) -> None:
+    """All that follows what goes on listens while an agent tells its secrets once more."""
+    daemon = planted.daemon
+    daemon.until_true(lambda: is_served(planted))
+    commands = {
+        "events": ["events", "-f"],
+        "events.json": ["--json", "events", "-f"],
+        "logs": ["logs", "-f", "holder"],
+        "logs.json": ["--json", "logs", "-f", "holder"],
+    }
+    with contextlib.ExitStack() as followers:
+        outputs = {
+            name: followers.enter_context(following(daemon, tmp_path / name, *words))
+            for name, words in commands.items()
+        }
+        stream = followers.enter_context(closing(get(planted, "/api/v1/stream")))
+        heard = stream.readline()
+        daemon.until_true(lambda: all(path.read_bytes() for path in outputs.values()))
+        before = {name: path.stat().st_size for name, path in outputs.items()}
+        escalated = len(daemon.events("holder", "agent.escalated"))
+        daemon.ask("reset", select=["holder"])
+        daemon.until_true(lambda: len(daemon.events("holder", "agent.escalated")) > escalated)
+
+        def news(name: str) -> str:
+            return outputs[name].read_bytes()[before[name] :].decode()
+
+        for name in commands:
+            told = "escalated" if name.startswith("events") else "starting with ***"
+            daemon.until_true(lambda name=name, told=told: told in news(name))
+        while b"agent.escalated" not in heard:
+            heard += stream.readline()
+    found = {name: leaks(path.read_bytes()) for name, path in outputs.items()}
+    assert found == {name: [] for name in commands}
+    assert leaks(heard) == []
+
+
+def get(planted: Planted, path: str) -> http.client.HTTPResponse:
+    """Ask the dashboard with its token."""
+    connection = http.client.HTTPConnection("127.0.0.1", planted.port, timeout=WAIT_S)
+    token = CANARIES["token_file of [http]"]
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+    return connection.getresponse()
+
+
+def test_l7_no_page_and_no_address_of_the_api_shows_a_secret(planted: Planted) -> None:
+    paths = [path for path, _ in PAGES]
+    paths += [each.path for each in ROUTES if each.method == "GET" and "stream" not in each.path]
+    paths += ["/agents/{name}/spark/tokens.svg", "/api/v1/history?series=true"]
+    planted.daemon.until_true(lambda: is_served(planted))
+    found = {}
+    for path in paths:
+        answer = get(planted, re.sub(r"\{(\w+)\}", lambda part: PARTS[part[1]], path))
+        raw = answer.read() + str(answer.headers).encode()
+        assert answer.status in (200, 503), (path, raw)  # 503: of an agent that isn't ready
+        found[path] = leaks(raw)
+    assert found == {path: [] for path in found}
+
+
+def is_served(planted: Planted) -> bool:
+    try:
+        return get(planted, "/healthz").status == 200
+    except ConnectionError:
+        return False
+
+
+def test_l7_no_process_but_the_agents_own_carries_a_secret(planted: Planted) -> None:
+    daemon = planted.daemon
     keeper = daemon.status("keeper")["pid"]
-    found: dict[str, list[str]] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        for name in ("cmdline", "environ"):
-            may: tuple[str, ...] = ()
-            if name == "environ" and int(entry.name) == keeper:
-                may = tuple(SAID)
-            if name == "environ" and int(entry.name) == daemon.pid:
-                may = ("the daemon's environment",)
-            try:
-                found[f"{entry.name} {name}"] = leaks((entry / name).read_bytes(), but=may)
-            except OSError:  # it ended meanwhile
-                continue
+    given = tuple(place for place in SAID if place != "word of a command")
+    may = {
+        ("environ", keeper): given,
+        ("cmdline", keeper): ("word of a command",),
+        ("environ", daemon.pid): ("the daemon's environment",),
+    }
+    found = {}
+    for kind in ("cmdline", "environ"):
+        for pid, raw in carried(kind).items():
+            # Whoever writes a secret into a command has it shown there, while that runs.
+            is_sink = kind == "cmdline" and b"\0told\0--token=" in raw
+            theirs = ("command sink",) if is_sink else may.get((kind, pid), ())
+            found[kind, pid] = leaks(raw, but=theirs)
     assert {place: names for place, names in found.items() if names} == {}
 
 
 def test_l7_a_daemon_that_is_aborted_leaves_no_core(planted: Planted) -> None:
-    daemon, _ = planted
+    daemon = planted.daemon
     limits = Path(f"/proc/{daemon.pid}/limits").read_text()
     [core] = [line.split() for line in limits.splitlines() if line.startswith("Max core")]
     assert core[4] == "0"
@@ -192,7 +215,7 @@ def test_l7_a_daemon_that_is_aborted_leaves_no_core(planted: Planted) -> None:
 def test_l7_no_file_of_ours_holds_a_secret_but_what_the_agent_wrote_itself(
     planted: Planted,
 ) -> None:
-    daemon, _ = planted
+    daemon = planted.daemon
     assert daemon.process is not None
     assert daemon.process.poll() is not None  # the test before has ended it
     for path in daemon.root.rglob("*"):
@@ -201,3 +224,48 @@ def test_l7_no_file_of_ours_holds_a_secret_but_what_the_agent_wrote_itself(
         # Its output is kept as it is; its checkpoints and actions it gets back as they were.
         own = path.suffix == ".log" or path.name.startswith("agentd.db")
         assert leaks(path.read_bytes(), but=tuple(SAID) if own else ()) == [], path
+
+
+def test_l7_no_row_of_the_store_holds_a_secret_but_what_an_agent_is_given_back(
+    planted: Planted,
+) -> None:
+    """Its rows are what every view, alert and report is made of."""
+    daemon = planted.daemon
+    kept = list(cells(daemon.root / "state" / "agentd.db"))
+    assert {place for place, value in kept if leaks(value)} >= {STATES, RECORDS}, "nothing was kept"
+    found = [(place, leaks(without_given_back(place, value))) for place, value in kept]
+    assert [(place, names) for place, names in found if names] == []
+    tables = {table for (table, _), _ in kept}
+    assert {"events", "agents", "incidents", "evidence", "alerts", "deliveries"} <= tables
+
+
+def cells(store: Path) -> Iterator[tuple[tuple[str, str], bytes]]:
+    """Every value of every row, by table and column; what is packed, unpacked."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        words = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        for (table,) in connection.execute(words).fetchall():
+            rows = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - our own names
+            columns = [name for name, *_ in rows.description]
+            for row in rows:
+                for column, value in zip(columns, row, strict=True):
+                    yield (table, column), plain(value)
+
+
+def plain(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        return str(value).encode()
+    try:
+        return zlib.decompress(value)
+    except zlib.error:
+        return value
+
+
+def without_given_back(place: tuple[str, str], value: bytes) -> bytes:
+    if place == STATES:
+        return b""
+    if place != RECORDS:
+        return value
+    record = json.loads(value)
+    for action in record["unfinished"]:
+        action.pop("detail")
+    return json.dumps(record).encode()

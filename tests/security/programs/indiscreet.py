@@ -1,6 +1,6 @@
 """An agent that tells its secrets wherever it is listened to, and dies of a failure.
 
-Arguments: names of variables whose values it tells.
+Arguments: names of variables whose values it tells, and a --secret=that it tells, too.
 """
 
 import json
@@ -9,7 +9,11 @@ import socket
 import sys
 import time
 
-SECRETS = [os.environ[name] for name in sys.argv[1:]]
+NAMES = [word for word in sys.argv[1:] if not word.startswith("-")]
+# The values of those, and what else it was told.
+SECRETS = [os.environ[name] for name in NAMES] + [
+    word.partition("=")[2] for word in sys.argv[1:] if word.startswith("-")
+]
 
 
 def main() -> None:
