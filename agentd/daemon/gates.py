@@ -121,10 +121,19 @@ class Gates:
         while self._queue and self._execing < self._execs_max:
             waiting = self._queue.popleft()
             if waiting.run.stage is Stage.GATED:
-                self._execing += 1
-                waiting.run.stage = Stage.RELEASED
-                self._loop.add_reader(waiting.gated.gate_fd, self._left, waiting)
-                waiting.gated.let_go()
+                self._let_go(waiting)
+
+    def _let_go(self, waiting: Waiting) -> None:
+        """Have it exec; where the kernel has no memory for the word, it is sent away."""
+        try:
+            waiting.gated.let_go()
+        except OSError as error:
+            waiting.refusal = _refused(waiting.run, error)
+            self._close(waiting)
+            return
+        self._execing += 1
+        waiting.run.stage = Stage.RELEASED
+        self._loop.add_reader(waiting.gated.gate_fd, self._left, waiting)
 
     def _left(self, waiting: Waiting) -> None:
         self._close(waiting)

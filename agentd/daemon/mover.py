@@ -54,8 +54,12 @@ class Mover:
             self._thread = thread
 
     def expect(self, prepare: Callable[[], None]) -> None:
-        """Have `prepare` called in the thread: a move is likely to follow soon."""
-        self.move(prepare, _nobody)
+        """Have `prepare` called in the thread: a move is likely to follow soon.
+
+        Without a thread that move has to wait for what is spared here, and nothing else is lost.
+        """
+        with contextlib.suppress(RuntimeError):
+            self.move(prepare, _nobody)
 
     def close(self) -> None:
         """End the thread after what it has been asked for; nobody is told of that any more."""

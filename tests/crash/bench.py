@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentd.daemon import grounds, procfs
 from tests.daemon.alert_receivers import webhook, with_sinks
 from tests.daemon.harness import WAIT_S, Document, Refused, alive, read_line
 from tests.faults.forked import ForkedDaemon, ForkServer
@@ -26,6 +27,8 @@ KEEPER = "keeper"
 SPENDER = "spender"
 FRAGILE = "fragile"
 EXTRA = "extra"
+# Nothing is ever done to these: they have the same process from the first to the last point.
+INNOCENTS = ("bystander", "resting", "chatty", "saver", KEEPER)
 # A traced daemon that begins anew imports all of itself under strace.
 OVER_S = 90.0
 TOKENS_MAX = 1_000
@@ -33,6 +36,7 @@ SAVED_TOKENS = 54_321
 # Longer than any run of the enumeration: an agent that ends by itself is no invariant's matter.
 A_DAY_S = 86_400
 ONE_FAILURE = "[restart]\nfailures_max = 1\n"
+LONG_COOLDOWN = '[restart]\ncooldown = "1h"\nfailures_max = 100'
 
 
 # An image that follows by a re-exec stands still, until SIGCONT, as soon as all is imported. The
@@ -58,6 +62,8 @@ class Before:
     cursor: int
     agents: dict[str, Document]
     at_s: float
+    last: tuple[Any, ...] = ()
+    """The event with that id, as the store has it."""
 
 
 @dataclass
@@ -92,41 +98,55 @@ class Bench:
         """The key of the one that is begun or ended next."""
         self.pids: dict[str, int] = {}
         """Of agents to which nothing is ever done."""
+        self.paused_since = 0
+        """The last event before `resting` and `dozing` were paused."""
+        self.cooldown_left_ms = 0
+        """What was left of the cooldown of `dozing` when it was paused."""
         self._log, self._log_mark = root / "stderr", 0
         self.before = Before(0, {}, 0.0)
         """What was seen before the operation that is under way."""
         with_sinks(self.daemon, webhook("ops", receiver.url))
-        for name in (TARGET, "bystander", "resting", "down", KEEPER):
+        for name in (TARGET, "bystander", "down", KEEPER):
             self.daemon.sleeper(name, 'stop_timeout = "2s"', A_DAY_S)
-        self.daemon.beater("chatty")
-        self.daemon.sleeper("tired", '[restart]\ncooldown = "1h"\nfailures_max = 100', A_DAY_S)
+        # Its silence would soon be told, were it judged while it is paused.
+        for name in ("chatty", "resting"):
+            self.daemon.beater(name)
+        for name in ("tired", "dozing"):
+            self.daemon.sleeper(name, LONG_COOLDOWN, A_DAY_S)
         for name in ("given-up", FRAGILE):
             self.daemon.sleeper(name, ONE_FAILURE, A_DAY_S)
         self.daemon.sleeper(SPENDER, f"[budget]\ntokens_per_run = {TOKENS_MAX}", A_DAY_S)
         self.daemon.sleeper("saver", "[budget]\ntokens_per_day = 1000000000", A_DAY_S)
 
-    def begin(self) -> None:
-        """Start it, and bring each agent to what it stands for."""
+    def begin(self, *, spends: bool = True) -> None:
+        """Start it, and bring each agent to what it stands for.
+
+        Without `spends` it is there four seconds earlier, and nothing was spent.
+        """
         daemon = self.daemon
         daemon.start()
-        for name in ("bystander", "resting", "down", "tired", "given-up", "saver", KEEPER):
+        for name in ("down", "tired", "dozing", "given-up", *INNOCENTS):
             daemon.until_state(name, "running")
-        daemon.ask("pause", select=["resting"], reason="it rests")
+        if spends:
+            self.spend("saver", SAVED_TOKENS)
         daemon.ask("kill", select=["down"], reason="it stays down")
         self.strike("given-up")
         daemon.until_state("given-up", "escalated")
-        for _ in range(2):
-            self.strike("tired")
-        daemon.until_state("tired", "cooldown")
-        self.spend("saver", SAVED_TOKENS)
-        # Of what nothing was decided on, the last seconds may be lost; not these.
-        kept = "SELECT count(*) FROM agents WHERE name = 'saver' AND durable LIKE ?"
-        daemon.until_true(lambda: self.rows(kept, f"%{SAVED_TOKENS}%")[0][0])
+        for name in ("tired", "dozing"):
+            for _ in range(2):
+                self.strike(name)
+            daemon.until_state(name, "cooldown")
+        self.paused_since = self.last_event()
+        daemon.ask("pause", select=["resting", "dozing"], reason="they rest")
         assert self.tell_agent_line(KEEPER, self.next_state()).acknowledged
         self.kept_acked = 0
         daemon.until_state("resting", "paused")
         daemon.until_state("down", "stopped")
-        self.pids = {name: daemon.status(name)["pid"] for name in ("bystander", "resting")}
+        self.cooldown_left_ms = self.durable("dozing")["cooldown_left_ms"]
+        # Of what nothing was decided on, the last seconds may be lost; not these.
+        if spends:
+            daemon.until_true(lambda: self.durable("saver")["tokens"] == SAVED_TOKENS)
+        self.pids = {name: daemon.status(name)["pid"] for name in INNOCENTS}
 
     # --- what is done to it
 
@@ -175,9 +195,10 @@ class Bench:
     def look(self) -> Before:
         begun_s = time.monotonic()
         shown = {agent["name"]: agent for agent in self.daemon.ask("status")["agents"]}
-        return Before(self.last_event(), shown, begun_s)
+        cursor = self.last_event()
+        return Before(cursor, shown, begun_s, self.event(cursor))
 
-    def until(self, name: str, wanted: Callable[[Document], object]) -> None:
+    def until(self, name: str, wanted: Callable[[Document], object], story: str = "") -> None:
         """Wait until an agent is as wanted; one that is not known yet may still come."""
 
         def look() -> bool:
@@ -185,15 +206,39 @@ class Bench:
                 return bool(wanted(self.daemon.status(name)))
             return False
 
-        self.daemon.until_true(look, lambda: f"{name}: {self.daemon.ask('status')}")
+        self.daemon.until_true(look, lambda: f"{story} {name}: {self.daemon.ask('status')}")
+
+    def until_written(self, name: str) -> None:
+        """Wait until the store has an agent as it is shown: then it has its last events, too."""
+
+        def look() -> bool:
+            shown, kept = self.daemon.status(name), self.durable(name)
+            told = shown["state"], shown["incarnation"] or ""
+            return told == (kept["state"], kept["incarnation_id"])
+
+        self.daemon.until_true(look, lambda: f"{name} is not in the store as it is shown")
 
     def last_event(self) -> int:
         return int(self.rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
 
+    def event(self, number: int) -> tuple[Any, ...]:
+        found = self.rows("SELECT * FROM events WHERE id = ?", number)
+        return found[0] if found else ()
+
     def happened(self, agent: str, event: str, cursor: int) -> int:
-        """How often the store has it after `cursor`; asks the daemon nothing."""
+        """How often the store has it after `cursor`; asks the daemon nothing.
+
+        A pause for which it could not be frozen is told once more, without a reason.
+        """
         words = "SELECT count(*) FROM events WHERE id > ? AND event = ? AND agent IS ?"
+        words += " AND NOT (event = 'agent.paused' AND reason IS NULL)"
         return int(self.rows(words, cursor, event, agent)[0][0])
+
+    def durable(self, name: str) -> Document:
+        """What the store has of an agent."""
+        [[text]] = self.rows("SELECT durable FROM agents WHERE name = ?", name)
+        found: Document = json.loads(text)
+        return found
 
     def rows(self, words: str, *values: object) -> list[tuple[Any, ...]]:
         """Read the store itself: an answer of the daemon's is made of calls that count."""
@@ -233,6 +278,16 @@ class Bench:
                     found[name] += 1
         return found
 
+    def stands_still(self, pid: int) -> bool:
+        """Whether it is stopped, or all of its group is frozen."""
+        group, mount = procfs.cgroup_of(pid), grounds.mount_point()
+        with contextlib.suppress(OSError):  # it is gone
+            if _is_stopped(pid):
+                return True
+            if group is not None and mount is not None:
+                return "frozen 1" in (mount / group.lstrip("/") / "cgroup.events").read_text()
+        return False
+
     def open_files(self) -> Counter[str]:
         """The daemon's open files by kind, without what it keeps open on purpose."""
         kinds: Counter[str] = Counter()
@@ -248,11 +303,23 @@ class Bench:
         self.daemon.start()
         return time.monotonic() - begun
 
+    def start_stopped(self) -> None:
+        """Have the next daemon stand still before it does anything."""
+        self.daemon.heard()
+        self.daemon.start(ready=False, env={"AGENTD_TEST_STOPPED": "1"})
+        self.daemon.until_true(lambda: _is_stopped(self.daemon.pid))
+
+    def let_go(self) -> float:
+        """Let one go on that stands still; seconds until it said that it is ready."""
+        begun = time.monotonic()
+        self.daemon.signal(signal.SIGCONT)
+        self.daemon.await_notify("READY=1")
+        return time.monotonic() - begun
+
     def crash_and_start_stopped(self) -> None:
         """Have a daemon follow one that was killed, and stand still before it does anything."""
         self.daemon.crash()
-        self.daemon.start(ready=False, env={"AGENTD_TEST_STOPPED": "1"})
-        self.daemon.until_true(lambda: _is_stopped(self.daemon.pid))
+        self.start_stopped()
 
     def become_image(self) -> None:
         """Have the daemon re-execute itself; what it becomes stands still once it is imported."""

@@ -7,12 +7,12 @@ import pytest
 
 from tests.crash.bench import Bench
 from tests.crash.points import TABLE
+from tests.crash.summary import by_operation, columns
+from tests.daemon.process_bench import can_make_cgroups
 from tests.faults.conftest import fork_server
 from tests.faults.forked import ForkServer
 from tests.places import short_root
 from tests.sinks.receiver import Receiver
-
-HEAD = ("operation", "injected", "call", "points", "hit", "recovery_s_max")
 
 
 class Benches:
@@ -57,7 +57,7 @@ def bench(request: pytest.FixtureRequest, benches: Benches) -> Bench:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was enumerated, one row an operation and a call."""
+    """Print what was enumerated, one row an operation and a call; then one an operation."""
     rows = [
         row
         for reports in terminalreporter.stats.values()
@@ -70,13 +70,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not rows:
         return
     terminalreporter.section("crash enumeration")
-    cells = [HEAD, *([str(row[name]) for name in HEAD] for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(HEAD))]
-    for line in cells:
-        padded = (word.ljust(width) for word, width in zip(line, widths, strict=True))
-        terminalreporter.line("  ".join(padded).rstrip())
+    for line in [*columns(rows), "", *by_operation(rows)]:
+        terminalreporter.line(line)
     hit = sum(row["hit"] for row in rows)
     terminalreporter.line(f"{sum(row['points'] for row in rows)} points, {hit} of them hit")
+    if not can_make_cgroups():
+        terminalreporter.line("no cgroup v2 to write to here: INV12 looked for no orphan groups")
 
 
 __all__ = ["bench", "fork_server"]

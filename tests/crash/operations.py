@@ -1,11 +1,7 @@
 """The script: what is asked of the daemon, or done to it, while it is killed at each step of it."""
 
-import contextlib
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.crash.bench import (
     A_DAY_S,
@@ -14,15 +10,43 @@ from tests.crash.bench import (
     KEEPER,
     SPENDER,
     TARGET,
-    TOKENS_MAX,
     Attempt,
     Bench,
 )
+from tests.crash.deeds import (
+    Shown,
+    a_new_file,
+    a_new_run_to_spend,
+    acknowledged,
+    alert_sent,
+    another_command,
+    asked,
+    brought_by,
+    ended,
+    given_up_anew,
+    in_flight,
+    intended,
+    is_given_up,
+    is_killed,
+    is_paused,
+    is_ready,
+    is_running,
+    is_stopped,
+    let_go,
+    next_image_is_ready,
+    put,
+    reexecuted,
+    reload_or_restart,
+    reloaded,
+    running,
+    runs_for,
+    spent,
+    stays_acknowledged,
+    struck,
+    with_a_deed_in_flight,
+    with_nothing_in_flight,
+)
 from tests.crash.tracing import ALL, LOOP, OTHERS
-from tests.daemon.harness import Document
-from tests.faults.guard import environ_of
-
-Shown = Callable[[Document], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +70,8 @@ class Operation:
     parts: tuple[str, ...] = (LOOP, OTHERS)
     done: Callable[[Bench], bool] = lambda _: True
     """What else must be so until it is over, without asking the daemon."""
+    kept: Callable[[Bench], bool] = lambda _: True
+    """What else must be so in the end, of what the daemon shows."""
     stand: Callable[[Bench], None] | None = None
     """Brings about a daemon that has just begun and stands still: with that it begins."""
     begins: bool = False
@@ -62,206 +88,6 @@ class Operation:
     def is_over(self, bench: Bench, cursor: int) -> bool:
         """Whether the daemon has nothing to do for it any more; asks it nothing."""
         return self.times(bench, cursor) != 0 and self.done(bench)
-
-
-def is_at(shown: Document, intent: str, state: str) -> bool:
-    return (shown["intent"], shown["state"]) == (intent, state)
-
-
-def is_running(shown: Document) -> bool:
-    return is_at(shown, "up", "running") and shown["pid"] is not None
-
-
-def is_stopped(shown: Document) -> bool:
-    return is_at(shown, "stopped", "stopped")
-
-
-def is_killed(shown: Document) -> bool:
-    return is_at(shown, "killed", "stopped")
-
-
-def is_paused(shown: Document) -> bool:
-    return is_at(shown, "paused", "paused")
-
-
-def running(name: str) -> Callable[[Bench], None]:
-    """Have it run without any past."""
-
-    def prepare(bench: Bench) -> None:
-        shown = bench.daemon.status(name)
-        if shown["held"]:
-            bench.daemon.ask("unhold", select=[name])
-        if shown["intent"] in ("paused", "killed"):
-            bench.daemon.ask("resume", select=[name])
-        elif shown["intent"] != "up" or shown["state"] in ("escalated", "cooldown"):
-            bench.daemon.ask("start", select=[name])
-        bench.daemon.until(name, is_running)
-        if bench.daemon.status(name)["failures"]:
-            bench.daemon.ask("reset", select=[name])
-
-    return prepare
-
-
-def brought_by(cmd: str, wanted: Shown) -> Callable[[Bench], None]:
-    """Have it run, and then be as this command leaves it."""
-
-    def prepare(bench: Bench) -> None:
-        running(TARGET)(bench)
-        bench.daemon.ask(cmd, select=[TARGET])
-        bench.daemon.until(TARGET, wanted)
-
-    return prepare
-
-
-def asked(cmd: str) -> Callable[[Bench, str], Attempt]:
-    return lambda bench, request: bench.command(cmd, request, select=[TARGET])
-
-
-def struck(name: str) -> Callable[[Bench, str], Attempt]:
-    """The agent is killed by a stranger: nobody asks for that, nobody is answered."""
-
-    def begin(bench: Bench, request: str) -> Attempt:
-        pid = bench.before.agents[name]["pid"]
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        return Attempt(request)
-
-    return begin
-
-
-def a_new_run_to_spend(bench: Bench) -> None:
-    bench.daemon.ask("stop", select=[SPENDER])
-    bench.daemon.until(SPENDER, is_stopped)
-    bench.daemon.ask("start", select=[SPENDER], fresh=True)
-    bench.daemon.until(SPENDER, is_running)
-
-
-def spent(bench: Bench, request: str) -> Attempt:
-    token = token_of(bench, SPENDER)
-    usage = {"input_tokens": TOKENS_MAX + 1}
-    line = {"type": "call", "phase": "end", "model": "m", "usage": usage, "call": request}
-    return bench.say(token, {**line, "id": request})
-
-
-def token_of(bench: Bench, name: str) -> str:
-    return environ_of(bench.before.agents[name]["pid"])["AGENTD_TOKEN"]
-
-
-def put(bench: Bench, request: str) -> Attempt:
-    del request  # a repetition is another state
-    attempt = bench.say(token_of(bench, KEEPER), bench.next_state())
-    if attempt.acknowledged:
-        bench.kept_acked = len(bench.kept) - 1
-    return attempt
-
-
-def intended(bench: Bench, request: str) -> Attempt:
-    line = {"type": "intent", "id": request, "key": bench.deed, "action": "mail"}
-    attempt = bench.say(token_of(bench, KEEPER), line)
-    if attempt.acknowledged:
-        bench.actions[bench.deed] = "intent"
-    return attempt
-
-
-def ended(bench: Bench, request: str) -> Attempt:
-    bench.actions[bench.deed] = ""
-    line = {"type": "done", "id": request, "key": bench.deed}
-    attempt = bench.say(token_of(bench, KEEPER), line)
-    if attempt.acknowledged:
-        bench.actions[bench.deed] = "done"
-    return attempt
-
-
-def with_nothing_in_flight(bench: Bench) -> None:
-    """What is to be done next is another deed each time: of one that is done nothing is written."""
-    bench.before = bench.look()
-    number = next(bench.numbers)
-    if bench.deed:
-        assert ended(bench, f"clean {number}").acknowledged
-    bench.deed = f"deed {number}"
-
-
-def with_a_deed_in_flight(bench: Bench) -> None:
-    with_nothing_in_flight(bench)
-    assert intended(bench, f"intend {next(bench.numbers)}").acknowledged
-
-
-def in_flight(count: int) -> Shown:
-    return lambda shown: shown["unfinished_actions"] == count
-
-
-def a_new_file(bench: Bench) -> None:
-    """Have a file come that was not there: the next reload has an agent to add."""
-    place = bench.daemon.root / "agents.d" / f"{EXTRA}.toml"
-    if place.exists():
-        place.unlink()
-        bench.daemon.ask("reload")
-        bench.daemon.until_true(lambda: EXTRA not in bench.look().agents)
-    bench.daemon.sleeper(EXTRA, seconds=A_DAY_S)
-
-
-def another_command(bench: Bench) -> None:
-    """Have the file of one that runs say another command: the next reload restarts it."""
-    bench.daemon.sleeper(EXTRA, seconds=A_DAY_S)
-    bench.daemon.ask("reload")
-    bench.until(EXTRA, runs_for(A_DAY_S))
-    bench.daemon.ask("reload")  # answered when that it runs is on disk: no event of it comes later
-    bench.daemon.sleeper(EXTRA, seconds=2 * A_DAY_S)
-
-
-def runs_for(seconds: int) -> Shown:
-    """Whether it runs, and by a command that says so many seconds."""
-
-    def look(shown: Document) -> bool:
-        if not is_running(shown):
-            return False
-        words = Path(f"/proc/{shown['pid']}/cmdline").read_bytes().split(b"\0")
-        return str(seconds).encode() in words
-
-    return look
-
-
-def reloaded(bench: Bench, request: str) -> Attempt:
-    return bench.command("reload", request)
-
-
-def reload_or_restart(bench: Bench, request: str) -> Attempt:
-    """What is left to do of a reload that wasn't answered.
-
-    A daemon that died has read the new file at its next start, and takes over what runs as it is.
-    """
-    attempt = reloaded(bench, request)
-    if attempt.reply is None or attempt.reply["result"]["restarted"]:
-        return attempt
-    return bench.command("restart", f"{request}-it", select=[EXTRA])
-
-
-def alert_sent(bench: Bench) -> bool:
-    [[waiting]] = bench.rows("SELECT count(*) FROM deliveries WHERE state = 'waiting'")
-    return bool(waiting == 0)
-
-
-def let_go(bench: Bench, request: str) -> Attempt:
-    """It stands still since it was begun; let go, it finds all agents alive."""
-    os.kill(bench.daemon.pid, signal.SIGCONT)
-    return Attempt(request)
-
-
-def reexecuted(bench: Bench, request: str) -> Attempt:
-    bench.mark_log()
-    bench.daemon.heard()
-    bench.daemon.signal(signal.SIGUSR2)
-    return Attempt(request)
-
-
-def is_ready(bench: Bench) -> bool:
-    return any("READY=1" in said.splitlines() for said in bench.daemon.heard())
-
-
-def next_image_is_ready(bench: Bench) -> bool:
-    """Ready, or it refused: an image that has been begun stands still until it is let go."""
-    bench.let_image_go()
-    return is_ready(bench) or "daemon.reexec asked_by=SIGUSR2 why=" in bench.logged()
 
 
 def by_operators() -> list[Operation]:
@@ -289,6 +115,15 @@ def by_operators() -> list[Operation]:
         ),
         Operation("hold", alive, asked("hold"), (TARGET, "agent.held"), expect=is_held),
         Operation("unhold", held, asked("unhold"), (TARGET, "agent.unheld"), expect=is_running),
+        Operation(
+            "ack",
+            given_up_anew,
+            acknowledged,
+            (FRAGILE, "incident.updated"),
+            agent=FRAGILE,
+            expect=is_given_up,
+            kept=stays_acknowledged,
+        ),
         Operation(
             "reload",
             a_new_file,
@@ -354,7 +189,9 @@ def by_the_world() -> list[Operation]:
     escalated: Shown = lambda shown: shown["state"] == "escalated"  # noqa: E731 - named once
     fragile, given_up = running(FRAGILE), (FRAGILE, "agent.escalated")
     return [
-        Operation("crash", running(TARGET), struck(TARGET), (TARGET, "agent.ready")),
+        Operation(
+            "crash", running(TARGET), struck(TARGET), (TARGET, "agent.ready"), expect=is_running
+        ),
         Operation("escalation", fragile, struck(FRAGILE), given_up, FRAGILE, escalated),
         Operation(
             "alert",

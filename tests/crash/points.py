@@ -77,8 +77,15 @@ def counted(bench: Bench, operation: Operation, part: str) -> dict[str, int]:
     return dict(trace.most())
 
 
-def killed_at(bench: Bench, operation: Operation, point: Point) -> float | None:
-    """Kill it there; seconds that the next one took until it was ready, None: it survived."""
+def killed_at(
+    bench: Bench, operation: Operation, point: Point, *, watched: bool = False
+) -> float | None:
+    """Kill it there; seconds that the next one took until it was ready, None: it survived.
+
+    `watched`: the next one is traced from its first call on until the operation has come to its
+    end, which makes it slower; its seconds count all the same.
+    """
+    files = None if operation.begins else bench.open_files()
     with under_way(bench, operation, point, KILL, point.part) as trace:
         follower = None if operation.begins else Follower(bench, bench.before.cursor)
         attempt = operation.begin(bench, f"kill-{next(bench.numbers)}")
@@ -95,10 +102,27 @@ def killed_at(bench: Bench, operation: Operation, point: Point) -> float | None:
     inv1_at_most_one_living_tree_an_agent(bench, story)
     shown = follower.shown() if follower is not None else []
     after = After(operation, attempt, shown, trace.calls(), trace.children(), story)
-    took_s = bench.restart()
-    inv5(bench, after)
+    took_s = recovered(bench, after, watched=watched)
     check(bench, after)
+    if files is not None:
+        expect_no_more_files(bench, files, story)
     return None if survived else took_s
+
+
+def recovered(bench: Bench, after: After, *, watched: bool) -> float:
+    """Start the next daemon, and have it end the operation; seconds until it was ready."""
+    if not watched:
+        took_s = bench.restart()
+        inv5(bench, after)
+        return took_s
+    bench.start_stopped()
+    with Trace(bench.daemon.pid, ALL, bench.daemon.root / "trace-next") as trace:
+        took_s = bench.let_go()
+        inv5(bench, after)
+        bench.look()  # what it took for its own is behind it by now
+    after.followed_by, after.children = trace.calls(), after.children | trace.children()
+    assert after.followed_by, ("nothing was seen of the next daemon", after.story)
+    return took_s
 
 
 def failed_at(bench: Bench, operation: Operation, point: Point, error: str) -> float | None:

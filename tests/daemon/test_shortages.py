@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from agentd.core.effects import Freeze, KillTree, Thaw
+from agentd.core.effects import Freeze, KillTree, Signal, Thaw
 from agentd.core.events import Exited, Froze, SpawnFailed, TreeEmpty
-from agentd.daemon import procfs
+from agentd.daemon import launch, procfs
+from agentd.daemon.mover import Mover
 from agentd.daemon.offload import THREADS, WAITING_MAX, Offload, TooBusy
 from agentd.daemon.orphans import Orphans
 from agentd.daemon.sdnotify import Systemd
@@ -99,6 +100,33 @@ async def test_p8_an_end_is_told_though_its_tree_could_not_be_looked_at(
     await bench.event(TreeEmpty)
 
 
+async def test_p8_a_start_that_cannot_be_told_to_go_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(_: launch.Gated) -> None:
+        raise OSError(errno.ENOMEM, "no memory for a byte in a pipe")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(launch.Gated, "let_go", no_memory)
+        failed = await bench.fails(config("sleep 600"))
+    assert failed.shortage, failed
+    assert bench.processes.living("a") is None
+    await bench.start(config("sleep 600"), incarnation=2)
+
+
+async def test_p8_without_a_thread_to_prepare_a_start_an_end_is_told_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    mover = bench.processes._mover = Mover(bench.loop)  # as of a daemon that has started nobody
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    bench.processes.expect_start()
+    with pytest.raises(RuntimeError, match="new thread"):
+        mover.move(lambda: None, lambda _: None)
+
+
 async def test_p8_a_kill_goes_on_until_the_host_has_a_descriptor_for_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +158,30 @@ async def test_p8_who_was_let_go_does_not_stand_still_for_want_of_a_descriptor(
     monkeypatch.setattr(kind, "thaw", short(2, noted))
     bench.processes.thaw(Thaw("a", 1))
     await bench.until(lambda: let_go, "the thaw")
+
+
+async def test_p8_who_was_stopped_because_it_could_not_be_frozen_is_let_go(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core answers a freeze that failed with a signal; both end with the same word."""
+    prepared = await bench.start(config("sleep 600"))
+    kind = type(bench.run_of().tree)
+
+    async def in_vain(_: object) -> str:
+        return "no memory"
+
+    monkeypatch.setattr(kind, "freeze", in_vain)
+    bench.processes.freeze(Freeze("a", 1))
+    assert (await bench.event(Froze)).error == "no memory"
+    bench.processes.signal(Signal("a", 1, "SIGSTOP", tree=True))
+    await bench.until(lambda: state_of(prepared.pid) == "T", "the stop")
+    bench.processes.thaw(Thaw("a", 1))
+    await bench.until(lambda: state_of(prepared.pid) == "S", "that it goes on")
+
+
+def state_of(pid: int) -> str:
+    stat = procfs.stat_of(pid)
+    return stat.state if stat is not None else ""
 
 
 async def test_p4_a_group_that_cannot_be_read_is_not_taken_for_empty(

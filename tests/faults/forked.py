@@ -91,6 +91,8 @@ class ForkedDaemon(Daemon):
     def __init__(self, root: Path, server: ForkServer) -> None:
         super().__init__(root)
         self._server = server
+        self.planted = ""
+        """A program that each daemon started from now on runs first: a bug."""
 
     def _spawn(self, words: list[str], env: dict[str, str], fds: Sequence[int] = ()) -> None:
         assert not fds, "a descriptor can be handed to a fresh process only"
@@ -99,6 +101,7 @@ class ForkedDaemon(Daemon):
             "argv": words,
             "env": {**environment(), "NOTIFY_SOCKET": str(self.root / "notify"), **env},
             "stderr": str(self.root / "stderr"),
+            "planted": self.planted,
         }
         self.process = ForkedProcess(self._server, self._server.ask(document))
 

@@ -2,7 +2,8 @@
 
 Reads one JSON document a line: `{"start": config, "argv": [...], "env": {...}, "stderr": path}`,
 answered with a pid, or `{"reap": pid}`, answered with its exit code (negative: a signal) once it
-has ended. A daemon with AGENTD_TEST_STOPPED in its environment stops before it does anything.
+has ended. `"planted"` is a program that is run first: a bug of a test's own, in that daemon alone.
+A daemon with AGENTD_TEST_STOPPED in its environment stops before it does anything.
 """
 
 import json
@@ -45,6 +46,7 @@ def become_daemon(asked: dict[str, Any]) -> None:
         sys.orig_argv[:] = asked["argv"]  # what a re-exec becomes
         if os.environ.pop("AGENTD_TEST_STOPPED", ""):
             os.kill(os.getpid(), signal.SIGSTOP)
+        exec(asked.get("planted", ""), {})  # noqa: S102 - written by the test
         code = run(Path(asked["start"]), None)
     except BaseException:
         traceback.print_exc()
