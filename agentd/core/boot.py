@@ -7,7 +7,7 @@ from agentd.config.names import INTERNAL
 from agentd.config.schema import Config
 from agentd.core import budgets, ends, lifecycle, minutes
 from agentd.core.agent import After, Agent, Presence, Stop
-from agentd.core.effects import Forget, Freeze, KillTree
+from agentd.core.effects import Forget, Freeze, KillTree, Thaw
 from agentd.core.events import Exited, ExitEvidence, Fate, Started
 from agentd.core.exits import End
 from agentd.core.records import Durable, Rolled
@@ -15,6 +15,8 @@ from agentd.core.states import Intent, State, StopReason
 from agentd.core.turn import Turn
 
 _WITH_PROCESS = (State.STARTING, State.RUNNING, State.STOPPING, State.PAUSED, State.PARKED)
+# An adopted process goes on in these, whatever it did before.
+_GOES_ON = (State.STARTING, State.RUNNING, State.PARKED)
 # In these an agent may wait without a process.
 _MAY_BE_EMPTY = (State.PAUSED, State.PARKED)
 # An agent that was down for one of these was meant to come back with the daemon.
@@ -113,6 +115,9 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
     agent.alive_at_ms = turn.now_ms + _unheard_ms(agent)
     told = f"adopted as pid {fate.pid}, {agent.state}"
     turn.journal("agent.adopted", agent, told, data={"pid": fate.pid})
+    if fate.stands and agent.state in _GOES_ON:
+        # That daemon ended between the word and the deed, or could not write down its pause.
+        turn.do(Thaw(agent.name, agent.incarnation))
     if agent.state is State.STARTING:
         agent.durable.spawned_at_ms = turn.now_ms
         if agent.config.ready_by == "spawn":

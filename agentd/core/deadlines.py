@@ -16,9 +16,7 @@ def deadline_ms(agent: Agent, now_ms: int) -> int | None:
         agent.stop.kill_at_ms if agent.stop is not None else None,
         agent.stop.ask_until_ms if agent.stop is not None else None,
         remains.due_ms(agent),
-        agent.durable.cooldown_until_ms
-        if agent.state is State.COOLDOWN and not agent.durable.held
-        else None,
+        agent.durable.cooldown_until_ms if ends_cooling(agent) else None,
         agent.durable.parked_until_ms if agent.state is State.PARKED else None,
         startup_deadline_ms(agent) if agent.look is None else None,  # the look's end is next
         stable_at_ms(agent),
@@ -28,6 +26,17 @@ def deadline_ms(agent: Agent, now_ms: int) -> int | None:
         diagnosis.due_ms(agent),
     ]
     return min([moment for moment in moments if moment is not None], default=None)
+
+
+def ends_cooling(agent: Agent) -> bool:
+    """Whether it is started when its cooldown is over.
+
+    What lives although its record has it down ends first, and goes on from there; if somebody
+    ends it for good meanwhile, that word may be all that is on record of it.
+    """
+    if agent.state is not State.COOLDOWN or agent.intent is not Intent.UP:
+        return False
+    return not agent.durable.held and not agent.has_process
 
 
 def startup_deadline_ms(agent: Agent) -> int | None:

@@ -61,6 +61,7 @@ def is_due(agent: Agent, fleet: Mapping[str, Agent], hosts: Hosts) -> bool:
         bool(agent.awaiting)
         and agent.intent is Intent.UP
         and agent.state is State.STOPPED
+        and not agent.has_process
         and not agent.durable.held
         and not blockers(agent, fleet, hosts)
     )

@@ -222,6 +222,8 @@ class Fate:
     durable: Durable
     alive: bool = False
     pid: int | None = None
+    stands: bool = False
+    """Its process stands still."""
     code: int | None = None
     signal: int | None = None
     ended: bool = False

@@ -134,7 +134,7 @@ class Recovery:
     def _alive(self, row: SpawnRow, found: Found, durable: Durable, recovered: Recovered) -> None:
         assert found.identity is not None
         if self._take(row, found.identity, found.pidfd):
-            recovered.fates[row.agent] = Fate(durable, alive=True, pid=row.pid)
+            recovered.fates[row.agent] = self._adopted(row, durable)
             return
         os.close(found.pidfd)
         told = f"pid {row.pid} lives outside of our cgroups; it was left alone"
@@ -189,8 +189,13 @@ class Recovery:
         if old is not None:
             recovered.rows.append(SpawnEnded(old.agent, old.incarnation))
         recovered.rows.append(row)
-        recovered.fates[name] = Fate(durable, alive=True, pid=row.pid)
+        recovered.fates[name] = self._adopted(row, durable)
         return True
+
+    def _adopted(self, row: SpawnRow, durable: Durable) -> Fate:
+        run = self.processes.living(row.agent)
+        stands = run is not None and run.stands()
+        return Fate(durable, alive=True, pid=row.pid, stands=stands)
 
     def _leader_of(
         self, name: str, durable: Durable, old: SpawnRow | None

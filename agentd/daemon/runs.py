@@ -110,6 +110,11 @@ class Run:
         """Whether it was asked to stand still, and not let go since."""
         return self._standing is not None
 
+    def stands(self) -> bool:
+        """Whether it stands still, whoever made it."""
+        stat = procfs.stat_of(self.pid)
+        return self.tree.frozen() or (stat is not None and stat.state == "T")
+
     def attend(self) -> None:
         """Wait for the leader's end and for what the kernel says of the tree."""
         self._oom_seen = self.tree.oom_kills() or 0

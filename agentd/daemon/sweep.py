@@ -139,6 +139,9 @@ class SweepTree:
     async def thaw(self) -> None:
         await self.send(signal.SIGCONT)
 
+    def frozen(self) -> bool:
+        return False
+
     def watch(self, changed: Callable[[], None]) -> None:
         self._changed = changed
 

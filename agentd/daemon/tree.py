@@ -53,6 +53,9 @@ class Tree(Protocol):
     async def thaw(self) -> None:
         """Let every process go on."""
 
+    def frozen(self) -> bool:
+        """Whether the kernel keeps all of them standing; False where only signals could."""
+
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever processes may have ended or the kernel killed for memory."""
 

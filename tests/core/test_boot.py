@@ -34,6 +34,14 @@ def test_g1_a_living_agent_is_adopted_and_not_started_again() -> None:
     assert not fleet.told("agent.degraded")
 
 
+@pytest.mark.parametrize("state", [State.STARTING, State.RUNNING, State.PARKED, State.PAUSED])
+def test_g2_what_was_resumed_on_record_and_still_stands_is_let_go(state: State) -> None:
+    fleet = Fleet({"a": config()})
+    intent = Intent.PAUSED if state is State.PAUSED else Intent.UP
+    fleet.start({"a": fate(state=state, intent=intent, alive=True, pid=42, stands=True)})
+    assert (do.Thaw("a", 4) in [done for _, done in fleet.effects]) is (state is not State.PAUSED)
+
+
 def test_p5_who_may_yet_wait_to_connect_is_not_silent() -> None:
     assert boot.RECONNECT_MS == link.RETRY_S_MAX * 1000
     hasty = HeartbeatConfig(interval_ms=Milliseconds(300), degraded_ms=Milliseconds(1_000))
@@ -69,6 +77,23 @@ def test_i3_a_cooldown_goes_on_where_it_was() -> None:
     assert fleet.spawns == []
     fleet.pass_time(300_000)
     assert fleet.starts_of("a") == [300_000]
+
+
+def test_inv1_who_lives_although_its_record_has_it_cooling_ends_before_it_starts_again() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.start({"a": fate(state=State.COOLDOWN, cooldown_until_ms=9_000, alive=True, pid=42)})
+    assert (0, do.KillTree("a", 4)) in fleet.effects
+    fleet.pass_time(60_000)
+    assert (fleet.spawns, fleet.told("agent.restarting")) == ([], [])
+    fleet.tell(ev.TreeEmpty("a", 4))
+    assert fleet.starts_of("a") == [60_000]
+
+
+def test_inv3_who_was_killed_as_a_left_over_of_its_cooldown_stays_down() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.start({"a": fate(state=State.COOLDOWN, cooldown_until_ms=9_000, intent=Intent.KILLED)})
+    fleet.pass_time(60_000)
+    assert (fleet.spawns, fleet.told("agent.restarting")) == ([], [])
 
 
 def test_g3_an_end_that_nobody_saw_is_unknown_and_decided_once() -> None:

@@ -40,7 +40,7 @@ def test_a_shell_script_beats_with_agentctl(daemon: Daemon) -> None:
     assert daemon.until("script", lambda s: s["heartbeats"] >= 2)["tokens"]["total"] >= 14
 
 
-def test_stop_is_durable_before_it_is_acknowledged_and_the_tree_is_empty(daemon: Daemon) -> None:
+def test_what_is_stopped_by_its_operator_leaves_nothing_of_its_tree(daemon: Daemon) -> None:
     daemon.agent(
         "family", ["sh", "-c", "setsid sleep 300 & exec sleep 300"], "[heartbeat]\nrequired = false"
     )

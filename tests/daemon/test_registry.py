@@ -1,11 +1,8 @@
-from pathlib import Path
-from types import SimpleNamespace
-
 from agentd.core.effects import Spawn
 from agentd.daemon.processes import Prepared
 from agentd.daemon.registry import RETIRED_MAX, Incarnation, Registry
-from agentd.daemon.starts import Starts
 from agentd.store.rows import Outcome
+from tests.daemon.starting import starts_with
 
 
 def incarnation(ordinal: int = 1, **facts: object) -> Incarnation:
@@ -81,29 +78,10 @@ def test_retired_tokens_are_bounded() -> None:
 
 
 def test_a_started_leader_is_known_by_its_pidfd_even_when_it_has_been_reaped() -> None:
-    registry, released = Registry(), []
-    nothing = SimpleNamespace(
-        open=str, keep_fd=lambda *_: True, release=released.append, serve=lambda _: None
-    )
-    starts = Starts(
-        aio=nothing,
-        post=released.append,
-        submit=lambda _, done: done(Outcome()),
-        processes=nothing,
-        registry=registry,
-        ears=nothing,
-        output=nothing,
-        errands=nothing,
-        judges=nothing,
-        looks=nothing,
-        config_of=lambda _: None,
-        manager=nothing,
-        channels=nothing,
-        socket=Path("/s"),
-        state_dir=Path("/d"),
-    )
+    released: list[Prepared] = []
+    starts = starts_with(released, submit=lambda _, done: done(Outcome()))
     prepared = Prepared("a", 1, "a-1", 7, 9, 1234, 99, "boot", "", "token", 0)
     starts._go_on(Spawn("a", 1, "a-1", "autostart"), prepared)
-    known = registry.by_leader_inode(99)
+    known = starts.registry.by_leader_inode(99)
     assert known is not None
     assert (known.agent, released) == ("a", [prepared])

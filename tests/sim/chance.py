@@ -38,6 +38,8 @@ class Rates:
     validate_fails: float = 0.0
     crash_in_step: float = 0.0
     judge_fails: float = 0.0
+    commit_fails: float = 0.0
+    """That the disk begins to refuse what is written, per commit; drawn by commits.py."""
     delay_ms_max: int = 50
     troubles: dict[str, float] = field(default_factory=dict)
     """Weight of each thing that may be done to the fleet between two events."""

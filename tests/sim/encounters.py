@@ -18,6 +18,8 @@ def met(
     for effect in effects:
         if isinstance(effect, do.Journal):
             yield from _told(effect.record)
+            if effect.record.event == "security.refused" and isinstance(event, ev.LinesDropped):
+                yield "fault C15"  # the shell refuses much that is no flood
     match event:
         case ev.Exited():
             yield from _ended(world, event)

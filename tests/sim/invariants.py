@@ -14,7 +14,7 @@ from agentd.core.dependencies import is_due
 from agentd.core.records import Durable, Record
 from agentd.core.remains import GIVE_UP_MS
 from agentd.core.restart import SPAWN_GAP_MS
-from agentd.core.states import State, StopReason
+from agentd.core.states import Intent, State, StopReason
 from agentd.core.supervisor import Supervisor
 from tests.sim.world import Broken, World
 
@@ -316,7 +316,9 @@ class Invariants:
         """Whoever waits for a moment must have one."""
         durable = agent.durable
         waits = {
-            "cooldown": agent.state is State.COOLDOWN and not durable.held,
+            "cooldown": agent.state is State.COOLDOWN
+            and agent.intent is Intent.UP
+            and not (durable.held or agent.has_process),
             "parked": agent.state is State.PARKED,
             "startup": agent.state is State.STARTING and agent.presence is Presence.ALIVE,
             "grace": agent.stop is not None and agent.stop.kill_at_ms is not None,

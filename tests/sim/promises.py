@@ -9,6 +9,7 @@ from agentd.core.agent import Presence
 from agentd.core.lines import ActionBegun, ActionDone, CheckpointPut, Line
 from agentd.core.records import Action
 from agentd.core.supervisor import Supervisor
+from tests.sim.commits import UNAVAILABLE
 from tests.sim.world import Broken, World
 
 
@@ -20,6 +21,9 @@ class Kept:
     actions: set[str] = field(default_factory=set)
     """Keys of actions that were acknowledged and of whose end nothing was said."""
     checkpoint: int = 0
+    """Number of the last state that was acknowledged."""
+    refused: bool = False
+    """A state could not be kept: the record may name one that is not there."""
 
 
 class Promises:
@@ -42,6 +46,7 @@ class Promises:
         for effect in effects:
             if isinstance(effect, do.Forget):
                 self.kept.pop(effect.agent, None)
+                self.executions.pop(effect.agent, None)
             elif isinstance(effect, do.Journal) and effect.record.event == "agent.killed":
                 self.kept.pop(effect.record.agent or "", None)
             elif isinstance(effect, do.Persist):
@@ -83,7 +88,12 @@ class Promises:
         if isinstance(effect, do.Recall):
             self._recalled(effect)
             return
-        if effect.error is not None or not isinstance(asked.line, ActionBegun | CheckpointPut):
+        if effect.error is not None:
+            unkept = effect.error[0] == UNAVAILABLE[0] and isinstance(asked.line, CheckpointPut)
+            if unkept:
+                self._kept(asked.agent).refused = True
+            return
+        if not isinstance(asked.line, ActionBegun | CheckpointPut):
             return
         kept = self._kept(asked.agent)
         if not kept.execution:
@@ -91,7 +101,10 @@ class Promises:
         if isinstance(asked.line, ActionBegun):
             kept.actions.add(asked.line.key)
         else:
-            kept.checkpoint += 1
+            saved = self.world.checkpoints.get((asked.agent, kept.execution))
+            if saved is None or saved < kept.checkpoint:
+                raise Broken(f"INV10 {effect.request}: acknowledged, and on disk is {saved}")
+            kept.checkpoint = saved
         self._check(asked.agent, f"answered {effect.request}")
 
     def _kept(self, agent: str) -> Kept:
@@ -117,9 +130,12 @@ class Promises:
             raise Broken(f"INV5 {agent}: {when}, but {sorted(lost)} is not on disk")
         if kept.checkpoint and durable.checkpoint is None:
             raise Broken(f"INV10 {agent}: {when}, but its checkpoint is not on disk")
+        on_disk = self.world.checkpoints.get((agent, durable.execution), 0)
+        if on_disk < kept.checkpoint:
+            raise Broken(f"INV10 {agent}: {when}, {kept.checkpoint} was kept, on disk is {on_disk}")
         if durable.checkpoint is not None:
             saved = self.world.checkpoints.get((agent, durable.execution))
-            if saved != durable.checkpoint.seq:
+            if saved != durable.checkpoint.seq and not kept.refused:
                 raise Broken(f"INV10 {agent}: {when}, checkpoint {durable.checkpoint}, not {saved}")
 
     def _recalled(self, recall: do.Recall) -> None:

@@ -54,6 +54,8 @@ DONE = (
     *("command repeated, told again", "command repeated, carried out"),
     *("incident again", "incident of many", "incident of a breaker", "incident acknowledged"),
     *("incident that cannot be killed", "alert reminder", "alert resolve"),
+    *("commit refused", "command refused", "crash while the disk refuses"),
+    *("adopted without a record", "adopted standing still"),
     *("cut off", "paused by the fleet's budget", "started without word of others"),
 )
 

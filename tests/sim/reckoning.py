@@ -345,8 +345,11 @@ def _is_let_go_on(event: ev.Event, records: list[Record]) -> bool:
 
 
 def _begins_run(event: ev.Event) -> bool:
-    """A person's word may, and so may a start after a run that was completed."""
-    return isinstance(event, ev.Requested | ev.Ticked | ev.Configured) or _is_about_process(event)
+    """A person's word may, and so may a start after a run that was completed: also one that
+    waited for other hosts.
+    """
+    waited = ev.Requested | ev.Ticked | ev.Configured | ev.HostsSeen
+    return isinstance(event, waited) or _is_about_process(event)
 
 
 def _forget(account: Account, period: str) -> None:

@@ -18,10 +18,11 @@ from agentd.core import (
     restart,
 )
 from agentd.core import effects as do
+from agentd.core import events as ev
 from agentd.core.agent import After, Agent
 from agentd.core.effects import Persist
 from agentd.core.incidents import Incidents
-from agentd.core.states import Intent, StopReason
+from agentd.core.states import Intent, State, StopReason
 from agentd.core.turn import Turn
 from tests.sim.look_mutants import LOOK_MUTANTS
 
@@ -47,6 +48,20 @@ def _recorded_without(**lost: object) -> Wrap:
         return wrapped
 
     return wrap
+
+
+def _believes_the_record(restore: Any) -> Any:
+    """What lives although the record has it down is not minded."""
+
+    def wrapped(turn: Turn, agent: Agent, fate: ev.Fate) -> None:
+        down = agent.state in (State.STOPPED, State.COOLDOWN, State.ESCALATED)
+        restore(turn, agent, replace(fate, alive=False) if down else fate)
+
+    return wrapped
+
+
+def _looks_at_nobody(restore: Any) -> Any:
+    return lambda turn, agent, fate: restore(turn, agent, replace(fate, stands=False))
 
 
 def _begins_anew(recorded: Any) -> Any:
@@ -219,6 +234,8 @@ def _one_failure_twice_told(finish_run: Any) -> Any:
 
 RULE_MUTANTS: Mapping[str, Places] = {
     **LOOK_MUTANTS,
+    "what lives by no record is started again": ((boot, "restore", _believes_the_record),),
+    "what stands by no record is left standing": ((boot, "restore", _looks_at_nobody),),
     "a new daemon forgets a hold": ((boot, "recorded", _recorded_without(held=False)),),
     "a new daemon forgets the row": (
         (boot, "recorded", _recorded_without(row=0, auto_start_at_ms=None)),

@@ -152,6 +152,9 @@ class Shell(Troubles):
         self._commit()
         if self.core is not core:
             return
+        if self.commits.refuses:
+            self._trouble_crash()  # what it knows, and could not write down, ends with it
+            return
         self.sometimes["re-exec"] += 1
         words = core.last_words(self.world.now_ms)
         self.world.commit(NOTHING, words)

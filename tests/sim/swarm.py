@@ -14,13 +14,14 @@ from random import Random
 from agentd.config.agent import AgentConfig
 from agentd.core import effects as do
 from agentd.core import events as ev
-from agentd.core.agent import local_dependencies
-from agentd.core.states import Intent, State
+from agentd.core.states import State
 from agentd.core.supervisor import Supervisor
+from tests.sim import strays
 from tests.sim.chance import draw_config, draw_rates
 from tests.sim.commits import Commits
 from tests.sim.dependencies import Dependencies
 from tests.sim.encounters import met, met_by_end, met_by_start
+from tests.sim.ending import converged, let_go
 from tests.sim.incidents import Incidents
 from tests.sim.invariants import Invariants
 from tests.sim.kinds import draw_kind, shape_chances, shaped
@@ -94,6 +95,9 @@ class Swarm(Shell):
                 self._trouble()
                 self._acknowledge()
                 self.others.change()
+            if self.commits.is_doom():
+                self._crash()
+                self._start(rebooted=False)
             self._next()
         self._say("the world heals")
         self.world.heal()
@@ -119,7 +123,8 @@ class Swarm(Shell):
                 if steps > STEPS_HEAL_MAX:
                     raise Broken("the core is never at rest")
             try:
-                self._converged()
+                self.promises.all_answered()
+                converged(self.world, self.core)
             except Broken:
                 if until_ms >= latest_ms:
                     raise
@@ -205,9 +210,20 @@ class Swarm(Shell):
         self.looks.restarted()
         self.others.restarted()
         self.silence.restarted()
+        if self.world.rates.commit_fails:
+            # An incarnation of which nothing was kept has the next one's number.
+            self.world.lose_news()
+        if self.commits.refuses:
+            self.commits.hold()
+            self.world.later(Deliver(ev.StorageChanged(ok=False, evidence="EIO")), 0)
         before = dict(self.world.disk)
+        adopted = strays.found(self.world, self.config.agents)
+        self.sometimes["adopted without a record"] += len(adopted)
         self.core = Supervisor(self.config, self.random.random, lambda: f"i{next(self._ids)}")
-        fates = self.world.fates(rebooted=rebooted)
+        fates = self.world.fates(rebooted=rebooted) | adopted
+        self.sometimes["adopted standing still"] += any(
+            fate.stands and fate.durable.state is not State.PAUSED for fate in fates.values()
+        )
         core = self.core
         self._told_periods = self.world.periods()
         core.step(ev.PeriodsBegan(self._told_periods), self.world.now_ms)
@@ -219,6 +235,8 @@ class Swarm(Shell):
             self.reckoning.over_crash(before, core)
             self.promises.after_crash(core)
             self.sometimes.update(met_by_start(core))
+            if not self.commits.waiting:
+                let_go(self.world, core)
 
     def _acknowledge(self) -> None:
         if self.core is not None:
@@ -242,6 +260,9 @@ class Swarm(Shell):
         """One step of the core, its transaction, its deeds; the daemon may die between them."""
         core = self.core
         if core is None:
+            return
+        if isinstance(event, ev.Requested) and self.commits.refused(event):
+            self.sometimes["command refused"] += 1
             return
         if self._note is not None:  # the fleet's whole config may be in it
             self._say(f"> {event}")
@@ -269,7 +290,9 @@ class Swarm(Shell):
     ) -> None:
         """What a step wants kept is written, all that watch look at it, then it is done."""
         self.commits.begin()
-        self.world.commit(event, effects)
+        told = self.commits.told(event, effects, self.promises.open)
+        self.sometimes["commit refused"] += self.commits.refuses
+        self.world.commit(event, self.commits.written(effects))
         self.minutes.after_commit(self.world.disk, effects, self.world.now_ms)
         if self._chance(0.05):
             self.world.flush()
@@ -283,7 +306,7 @@ class Swarm(Shell):
         asked, now_ms = self.promises.open, self.world.now_ms
         self.dependencies.after_step(core, event, effects, asked, now_ms)
         self.reckoning.after_step(core, event, effects, before, self.world.now_ms)
-        for effect in effects:
+        for effect in told:
             if isinstance(effect, do.Reply | do.Recall):
                 self.promises.answered(effect)
         self.sometimes.update(reached(effects))
@@ -361,40 +384,3 @@ class Swarm(Shell):
                 self.world.tell(ev.Froze(process.agent, process.incarnation, error))
             case do.Thaw():
                 self.world.thaw(process)
-
-    # -- the end -------------------------------------------------------------
-
-    def _converged(self) -> None:
-        """Everything that is meant to be up is up, and nothing else is."""
-        core = self.core
-        if core is None:
-            raise Broken("agentd is not running")
-        self.promises.all_answered()
-        for agent in core.agents.values():
-            if agent.config.external:
-                continue
-            living = list(self.world.living(agent.name))
-            told = f"{agent.name}: {agent.intent}/{agent.state} {agent.presence} {living}"
-            if len(living) > 1:
-                raise Broken(f"INV1 {told}")
-            if agent.intent in (Intent.KILLED, Intent.STOPPED) and living:
-                raise Broken(f"INV3 {told}")
-            if agent.intent is Intent.PAUSED and agent.state is not State.PAUSED:
-                raise Broken(f"INV4 {told}")
-            if living and agent.state not in (State.RUNNING, State.PAUSED):
-                raise Broken(f"not settled {told}")
-            if agent.intent is Intent.UP and not living:
-                self._excused(core, agent.name, told)
-
-    def _excused(self, core: Supervisor, name: str, told: str) -> None:
-        """INV2: what is meant to be up and is not has a reason that a person can see."""
-        agent = core.agents[name]
-        resting = agent.state in (State.ESCALATED, State.COMPLETED)
-        needs = local_dependencies(agent)
-        waits = bool(agent.awaiting) and (
-            agent.durable.held or not all(core.agents[one].is_ready for one in needs)
-        )
-        held = agent.durable.held and agent.state in (State.COOLDOWN, State.STOPPED)
-        never = agent.config.restart.policy == "never" and agent.state is State.STOPPED
-        if not (resting or waits or held or never):
-            raise Broken(f"INV2 {told} awaiting={agent.awaiting!r}")

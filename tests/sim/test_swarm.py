@@ -17,7 +17,7 @@ from tests.sim.catalogue import SEEN, UNSEEN
 from tests.sim.hints import SEEDS_MAX, search
 from tests.sim.invariants import HELD_ELSEWHERE
 from tests.sim.mutants import MUTANTS
-from tests.sim.nightly import run
+from tests.sim.nightly import WORLDS_ENOUGH, run, verdict
 from tests.sim.reach import NEVER, arrow, wanted
 from tests.sim.swarm import Swarm
 from tests.test_faults_doc import IDS
@@ -43,6 +43,13 @@ def test_a_thousand_worlds_hold_their_invariants_and_reach_every_rare_branch() -
     assert {fault: missed for fault, missed in met.items() if missed} == {}
     taken = [arrow(*each) for each in NEVER if sometimes[arrow(*each)]]
     assert taken == [], "the reason why it never happens is wrong"
+
+
+def test_a_night_fails_by_a_broken_world_and_by_a_branch_that_enough_worlds_missed() -> None:
+    assert verdict(WORLDS_ENOUGH, [], {}) == 0
+    assert verdict(1, [], {7: "Broken"}) == 1
+    assert verdict(WORLDS_ENOUGH - 1, ["a branch"], {}) == 0
+    assert verdict(WORLDS_ENOUGH, ["a branch"], {}) == 1
 
 
 def test_each_fault_of_the_catalogue_is_met_or_has_a_reason() -> None:

@@ -35,6 +35,8 @@ class Process:
     incarnation: int
     life: str
     pid: int
+    run: str = ""
+    """The id that its environment names."""
     gated: bool = True
     """It waits before exec; if the daemon dies now, it never was."""
     leader: bool = True
@@ -173,7 +175,9 @@ class World:
             self._count += 1
             pid = 1_000 + self._count
             talks = not self.healed and self.random.random() < 0.6
-            self.processes[pid] = Process(agent, incarnation, life, pid, talks=talks)
+            self.processes[pid] = Process(
+                agent, incarnation, life, pid, effect.incarnation_id, talks=talks
+            )
             self.tell(ev.Spawned(agent, incarnation, pid))
 
     def release(self, event: ev.Spawned) -> None:
@@ -284,9 +288,7 @@ class World:
 
     def commit(self, event: ev.Event, effects: list[do.Effect]) -> None:
         """One transaction: what a step wants kept, and the end of a process with it."""
-        ended = event if isinstance(event, ev.TreeEmpty | ev.SpawnFailed) else None
-        if ended is not None and self.rows.get(ended.agent) == ended.incarnation:
-            del self.rows[ended.agent]
+        self._commit_rows(event)
         for effect in effects:
             if isinstance(effect, do.Persist) and effect.lazy:
                 self.lazily[effect.agent] = effect.durable
@@ -305,6 +307,16 @@ class World:
                 self.disk.pop(effect.agent, None)
                 self.lazily.pop(effect.agent, None)
                 self.baselines.pop(effect.agent, None)
+
+    def _commit_rows(self, event: ev.Event) -> None:
+        """Which incarnations have a process, by what is decided on with it."""
+        if isinstance(event, ev.TreeEmpty | ev.SpawnFailed):
+            if self.rows.get(event.agent) == event.incarnation:
+                del self.rows[event.agent]
+        elif isinstance(event, ev.Started):
+            for name, fate in event.fates.items():
+                if fate.alive:
+                    self.rows[name] = fate.durable.incarnation
 
     def _commit_spending(self, effect: do.PersistIncident | do.PersistSpending) -> None:
         """What is about more than one agent."""
@@ -329,8 +341,8 @@ class World:
         for process in [one for one in self.processes.values() if one.gated]:
             del self.processes[process.pid]
 
-    def handed_over(self) -> None:
-        """The daemon became another: gated children end, and lines wait in their sockets."""
+    def lose_news(self) -> None:
+        """Nobody was there to hear of what happened; lines wait in their sockets."""
         said = (ev.LinesReceived, ev.AgentAsked)
         self.queue = [
             entry
@@ -338,6 +350,10 @@ class World:
             if not isinstance(entry[2], Deliver) or isinstance(entry[2].event, said)
         ]
         heapq.heapify(self.queue)
+
+    def handed_over(self) -> None:
+        """The daemon became another, and gated children end."""
+        self.lose_news()
         for process in [one for one in self.processes.values() if one.gated]:
             del self.processes[process.pid]
 
@@ -353,7 +369,9 @@ class World:
             process = self._recorded(name)
             kept, baseline = replace(durable), self.baselines.get(name)
             if process is not None and process.leader:
-                found[name] = ev.Fate(kept, alive=True, pid=process.pid, baseline=baseline)
+                found[name] = ev.Fate(
+                    kept, True, process.pid, stands=process.frozen, baseline=baseline
+                )
             elif self.rows.get(name) == durable.incarnation:
                 seen = process is not None and self.random.random() < 0.5
                 found[name] = ev.Fate(
