@@ -23,9 +23,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.killed_beats import Beats
 from bench.killed_fleets import Agentd, Fleet, is_alive
 from bench.killed_peers import FLEETS
-from bench.killed_tally import Tally, added, read, table, written
+from bench.killed_tally import Tally, added, read, table, told, written
+from tests.daemon.harness import KERNEL_REMEMBERS
 
 AGENTS = 20
 STOPPED_MIN = 2
@@ -34,6 +36,10 @@ SETTLE_S_MAX = 30.0
 # A second look at what would be a finding: an agent between fork and exec is one of those.
 TWICE_S = 0.4
 EXIT_CODE = 3
+# So often agentd lives for long enough to have heartbeats on disk; or, on a machine that others
+# use as well, for this long.
+LONG_EVERY = 4
+LONG_S_MAX = 12.0
 NUMBER = re.compile(rb"^(a\d\d) (\d+\.\d+) (\d+)$")
 
 
@@ -45,6 +51,8 @@ class Death:
     incarnation: str
     signal: signal.Signals
     while_down: bool
+    is_kept: bool = False
+    """The service manager had its pidfd when agentd was started again."""
 
     @property
     def exit(self) -> tuple[int | None, int | None]:
@@ -64,25 +72,42 @@ class Play:
     """Asked for, and not answered: either may be true."""
     touched: set[str] = field(default_factory=set)
     deaths: list[Death] = field(default_factory=list)
+    beats: Beats = field(init=False)
+    """Of agentd alone; of the others there are none."""
+
+    def __post_init__(self) -> None:
+        self.beats = Beats(self.fleet.home, self.fleet.names)
 
     def one_round(self) -> None:
         self.touched.clear()
         self.doubtful.clear()
+        if isinstance(self.fleet, Agentd) and self.tally.rounds % LONG_EVERY == 1:
+            self._live_on(self.fleet.supervisor_pid())
         self._stop_some()
         before = self._trouble_until_killed()
         stopped = self.stopped - self.doubtful
         said = self.fleet.diary().stat().st_size if self.fleet.diary().exists() else 0
         dead = self._die_while_down(before)
+        self._note_kept()
         self.fleet.launch()
         self.tally.back_s.append(self.fleet.await_answer())
         self.settle()
         self.tally.rounds += 1
         self.tally.stops += len(stopped)
         self._look(before, stopped)
-        if not isinstance(self.fleet, Agentd):
+        if isinstance(self.fleet, Agentd):
+            self._count_beats(self.fleet)
+        else:
             self._count_untold(dead, said)
             self._end_orphans()
         self._learn_doubtful()
+
+    def _live_on(self, daemon: int) -> None:
+        """Let it live until it must have written down some of what it was told."""
+        end = time.monotonic() + LONG_S_MAX
+        while not self.beats.would_tell(daemon) and time.monotonic() < end:
+            time.sleep(0.1)
+            self.beats.look(daemon)
 
     def _stop_some(self) -> None:
         """Have some agents stopped by an operator, and that acknowledged, well before the kill."""
@@ -101,7 +126,9 @@ class Play:
             time.sleep(after_s)
             runs = self.fleet.runs()
             before.update({name: pid for name, (pid, _) in runs.items() if is_alive(pid)})
+            saved = self.beats.saved(self.fleet.supervisor_pid())
             self.fleet.kill()
+            self.beats.killed(saved)
 
         after_s = self.rng.uniform(0.0, 1.5)
         deeds = [self.rng.choice(("stop", "start", "die")) for _ in range(self.rng.randint(0, 3))]
@@ -151,11 +178,19 @@ class Play:
         self.tally.ends_down += len(dead)
         return dead
 
+    def _note_kept(self) -> None:
+        """Which ends the next daemon can be told of by the kernel."""
+        if isinstance(self.fleet, Agentd):
+            kept = self.fleet.keeper.kept()
+            for death in self.deaths:
+                death.is_kept |= death.incarnation in kept
+
     def settle(self) -> None:
         """Wait until everyone who should runs, as far as its supervisor knows."""
         wanted = set(self.fleet.names) - self.stopped - self.doubtful
         end = time.monotonic() + SETTLE_S_MAX
         while time.monotonic() < end:
+            self.beats.look(self.fleet.supervisor_pid())
             managed = self.fleet.managed()
             runs = self.fleet.runs()
             up = {name for name in managed if runs.get(name, (0, ""))[0] == managed[name]}
@@ -187,6 +222,18 @@ class Play:
             self.tally.undone += 1
             self._note(f"{name} runs though it was stopped")
         self.stopped -= undone
+
+    def _count_beats(self, fleet: Agentd) -> None:
+        """Compare how many heartbeats it shows with how many its agents know of."""
+        answered = self.beats.answered()
+        shown = fleet.beats()
+        for name, wrong in self.beats.judged(answered, shown):
+            self.tally.miscounted += 1
+            self._note(f"{name}: {wrong}")
+        self.tally.beats = sum(answered.values())
+        self.tally.beats_lost = sum(max(0, answered[name] - shown[name]) for name in shown)
+        time.sleep(TWICE_S)
+        self.beats.settled(shown)
 
     def _count_untold(self, dead: list[str], said: int) -> None:
         """How many of the ends while it was down are mentioned by the supervisor afterwards."""
@@ -232,9 +279,10 @@ class Play:
             if seen == death.exit:
                 kind = "exact"
             elif event["reason"] == "UNKNOWN" and seen == (None, None):
-                kind = "unknown"
+                kind = "withheld" if death.is_kept and KERNEL_REMEMBERS else "unknown"
             else:
                 kind = "invented"
+            if kind != "exact":
                 self._note(f"{death} was told as {event}")
             self.tally.exits[f"{kind}, {'down' if death.while_down else 'up'}"] += 1
 
@@ -287,7 +335,7 @@ def main() -> None:
     parser.add_argument("--add", nargs="+", type=Path, help="add up such files; play no round")
     asked = parser.parse_args()
     if asked.add:
-        print(table(added(map(read, asked.add))))
+        report(added(map(read, asked.add)))
         return
     # Ended early, it takes along what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -297,10 +345,16 @@ def main() -> None:
         with FLEETS[name](asked.agents) as fleet:
             tallies[name] = tally = play(fleet, asked.rounds, asked.seed)
         print("\n".join(tally.notes[:40]), flush=True)
-        print(f"{name}: exits told: {dict(tally.exits)}; gaps in counters: {tally.gaps}")
         if asked.json:
             asked.json.write_text(written(tallies))
+    report(tallies)
+
+
+def report(tallies: dict[str, Tally]) -> None:
+    """Print what docs/reliability.md has of them."""
     print(table(tallies))
+    if "agentd" in tallies:
+        print(f"\n{told(tallies['agentd'])}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from agentd.client import Client
+from bench.killed_keeper import Keeper
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = Path(sys.executable).parent
@@ -40,7 +41,7 @@ class Fleet:
         self.home = Path(tempfile.mkdtemp(prefix=f"killed-{self.name}-"))
         self.mark = secrets.token_hex(8)
         self.process: subprocess.Popen[bytes] | None = None
-        for folder in ("counted", "runs", "logs"):
+        for folder in ("counted", "runs", "logs", "beats"):
             (self.home / folder).mkdir()
 
     def __enter__(self) -> Self:
@@ -110,15 +111,21 @@ class Fleet:
         return {**os.environ, MARK: self.mark}
 
     def launch(self) -> None:
+        """Start the supervisor as its service manager does."""
+        self.launch_as(self.command(), {}, [])
+
+    def launch_as(self, words: list[str], more: dict[str, str], fds: list[int]) -> None:
+        """Start these words with further variables, and descriptors under their numbers."""
         log = (self.home / "supervisor.out").open("ab")
         self.process = subprocess.Popen(
-            self.command(),
+            words,
             cwd=self.home,
-            env=self.environment(),
+            env=self.environment() | more,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=fds,
         )
         log.close()
 
@@ -209,6 +216,17 @@ class Fleet:
 class Agentd(Fleet):
     name = "agentd"
 
+    def __init__(self, agents: int) -> None:
+        super().__init__(agents)
+        self.keeper = Keeper(self.home / "manager")
+
+    def launch(self) -> None:
+        self.launch_as(*self.keeper.handed(self.command()))
+
+    def end(self) -> None:
+        super().end()
+        self.keeper.close()
+
     def configure(self) -> None:
         self.socket = self.home / "s"
         lines = [
@@ -247,6 +265,10 @@ class Agentd(Fleet):
 
     def start(self, name: str) -> bool:
         return self.run(self.control("resume" if is_killed(name) else "start", name))
+
+    def beats(self) -> dict[str, int]:
+        """How many heartbeats it has counted of each."""
+        return {agent["name"]: agent["heartbeats"] for agent in self.agents()}
 
     def intents(self) -> dict[str, str]:
         return {agent["name"]: agent["intent"] for agent in self.agents()}

@@ -28,12 +28,20 @@ class Tally:
     """Ends while no supervisor was there."""
     never_told: int = 0
     exits: Counter[str] = field(default_factory=Counter)
-    """Of the ends that were told: exact, unknown, or invented."""
+    """Of the ends that were told, by how: exact; unknown, where nothing could be known; withheld,
+    unknown though the kernel told the holder of the pidfd; or invented."""
     written: int = 0
     """Lines that agents wrote."""
     lost: int = 0
     repeated: int = 0
     gaps: int = 0
+    """Runs of an agent in whose own numbers one is missing."""
+    beats: int = 0
+    """Heartbeats that agentd has answered."""
+    beats_lost: int = 0
+    """... of those: not counted any more after the kills."""
+    miscounted: int = 0
+    """Agents that were more of them short after a kill than it may cost, or had some twice."""
     back_s: list[float] = field(default_factory=list)
     """From the start of the command until its command line gets an answer."""
     notes: list[str] = field(default_factory=list)
@@ -41,7 +49,7 @@ class Tally:
 
 HEAD = (
     "| | rounds | untouched agents with another pid | running twice | not running "
-    "| stops undone | lines lost | lines twice | ends while down: never told "
+    "| stops undone | lines lost | lines twice | gaps in counters | ends while down: never told "
     "| time to answer again, median (worst) |"
 )
 
@@ -63,10 +71,21 @@ def row(name: str, tally: Tally) -> str:
         f"{tally.undone} of {tally.stops}",
         f"{tally.lost} of {tally.written}",
         tally.repeated,
+        tally.gaps,
         f"{tally.never_told} of {tally.ends_down}",
         back,
     )
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def told(tally: Tally) -> str:
+    """What agentd alone can be asked about: how its agents ended, and how often they beat."""
+    ends = ", ".join(f"{how} {count}" for how, count in sorted(tally.exits.items()))
+    return (
+        f"agentd: {tally.exits.total()} ends were told ({ends}); of {tally.beats} answered "
+        f"heartbeats {tally.beats_lost} were not counted after the kills, "
+        f"beyond what they may cost {tally.miscounted} times."
+    )
 
 
 def written(tallies: dict[str, Tally]) -> str:

@@ -147,10 +147,23 @@ class Starts:
         elif isinstance(event, TreeEmpty | SpawnFailed):
             self.looks.tree_empty(event.agent, event.incarnation)
             ended = self.registry.get(event.agent, event.incarnation)
-            if ended is not None:
-                self.manager.drop_fd(ended.id)
             self.registry.remove(event.agent, event.incarnation)
+            self.post(event)
+            if ended is not None:
+                # After the event is handled, and what is to be written of the end is handed in.
+                self.aio.call_soon(self._give_up_pidfd, ended.id)
+            return
         self.post(event)
+
+    def _give_up_pidfd(self, incarnation_id: str) -> None:
+        """Have it kept no longer once the end is on disk: if we are killed before that, whoever
+        comes after us has nothing else to know the end by.
+        """
+
+        def on_disk(_: Outcome) -> None:
+            self.manager.drop_fd(incarnation_id)
+
+        self.submit(Batch(()), on_disk)
 
     def spawn(self, effect: Spawn) -> None:
         task = self.aio.create_task(self._spawn(effect))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon import pidfds
+from agentd.daemon import grounds, pidfds, procfs
 from tests.daemon.harness import KERNEL_REMEMBERS, PYTHON, Daemon, Refused, alive
 
 # Connects, says one line without a token, and is gone before anybody accepts.
@@ -47,6 +47,24 @@ def test_inv1_an_incarnation_that_could_not_be_recorded_is_adopted_and_not_doubl
     daemon.ask("stop", select=["one"])
     daemon.until_state("one", "stopped")
     assert daemon.survivors() == []
+
+
+def test_inv2_a_pause_that_could_not_be_recorded_leaves_nobody_standing(daemon: Daemon) -> None:
+    daemon.sleeper("one")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.crash()
+    state, copy = daemon.root / "state", daemon.root / "copy"
+    shutil.copytree(state, copy)
+    daemon.start()
+    daemon.ask("pause", select=["one"])
+    daemon.until_true(lambda: _stands(pid))
+    daemon.crash()
+    shutil.rmtree(state)
+    shutil.copytree(copy, state)
+    daemon.start()
+    assert daemon.until_state("one", "running")["pid"] == pid
+    daemon.until_true(lambda: not _stands(pid))
 
 
 def test_inv3_what_was_stopped_for_good_does_not_live_on_unrecorded(daemon: Daemon) -> None:
@@ -97,15 +115,23 @@ def test_g3_a_kept_pidfd_tells_exactly_how_an_agent_ended_meanwhile(daemon: Daem
     forgotten = [] if KERNEL_REMEMBERS else [("UNKNOWN", None)]
     assert (last["reason"], last["signal"]) in [("CRASHED", 9), *forgotten]
     assert daemon.status("lives")["pid"] == lives["pid"]
-    daemon.heard()
-    assert daemon.kept.keys() == {lives["incarnation"]}
+    until_kept(daemon, lives["incarnation"])
     # The adopted one is watched by the descriptor that came back.
     os.kill(lives["pid"], signal.SIGKILL)
-    daemon.until("lives", lambda s: s["pid"] not in (None, lives["pid"]))
-    daemon.heard()
-    assert daemon.kept.keys() == {daemon.status("lives")["incarnation"]}
+    again = daemon.until("lives", lambda s: s["pid"] not in (None, lives["pid"]))
+    until_kept(daemon, again["incarnation"])
     opened = [str(fd.readlink()) for fd in Path(f"/proc/{daemon.pid}/fd").iterdir() if fd.exists()]
     assert str(unknown) not in opened
+
+
+def until_kept(daemon: Daemon, *incarnations: str) -> None:
+    """Wait until these alone are kept: one that is over, until its end is on disk."""
+
+    def are_kept() -> bool:
+        daemon.heard()
+        return daemon.kept.keys() == set(incarnations)
+
+    daemon.until_true(are_kept, lambda: str(daemon.kept))
 
 
 def test_kept_pidfds_are_not_taken_up_again_after_a_reexec(daemon: Daemon) -> None:
@@ -122,8 +148,7 @@ def test_kept_pidfds_are_not_taken_up_again_after_a_reexec(daemon: Daemon) -> No
     assert daemon.kept.keys() == {shown["incarnation"]}
     daemon.ask("stop", select=["one"])
     daemon.until_state("one", "stopped")
-    daemon.heard()
-    assert not daemon.kept
+    until_kept(daemon)
 
 
 @pytest.mark.skipif(not pidfds.has_pidfs(), reason="pidfds have no inodes of their own here")
@@ -191,3 +216,13 @@ def test_g15_h7_on_a_read_only_disk_a_daemon_goes_on_from_what_it_can_read(daemo
     finally:
         daemon.close()
         subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+def _stands(pid: int) -> bool:
+    """Whether it was stopped, or its control group frozen."""
+    stopped = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    mount, group = grounds.mount_point(), procfs.cgroup_of(pid)
+    if mount is None or not group:
+        return stopped
+    events = mount / group.lstrip("/") / "cgroup.events"
+    return stopped or (events.exists() and "frozen 1" in events.read_text())

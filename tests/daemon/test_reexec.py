@@ -96,50 +96,69 @@ class Follower(threading.Thread):
             self.ids.extend(event["id"] for event in client.events(follow=True, after=0))
 
 
+class Load:
+    """Agents that together beat 200 times a second, and number what they print."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        """Write their files; the daemon isn't started yet."""
+        self.daemon = daemon
+        self.follower = Follower(daemon)
+        self.before: dict[str, Document] = {}
+        for name in COUNTERS:
+            daemon.agent(name, [PYTHON, str(PROGRAMS / "counter.py"), "0.04"], PATIENT)
+
+    def begin(self) -> None:
+        """Wait until all of them beat."""
+        daemon = self.daemon
+        self.before = {n: daemon.until(n, lambda s: s["heartbeats"] > 5) for n in COUNTERS}
+        self.follower.start()
+
+    def settle(self) -> None:
+        """Wait until every agent is heard again."""
+        for name in COUNTERS:
+            beats = self.daemon.status(name)["heartbeats"]
+            self.daemon.until(name, lambda s, beats=beats: s["heartbeats"] > beats + 3)
+
+    def verify(self) -> None:
+        """All live untouched, and no beat, line or event was lost, doubled or doubted."""
+        daemon, follower = self.daemon, self.follower
+        for name, was in self.before.items():
+            shown = daemon.status(name)
+            touched = (shown["pid"], shown["incarnation"], shown["restarts"], shown["failures"])
+            assert touched == (was["pid"], was["incarnation"], 0, 0)
+            assert shown["health"] == "healthy"
+        daemon.ask("stop", select=COUNTERS)
+        for name in COUNTERS:
+            beats = daemon.until_state(name, "stopped")["heartbeats"]
+            lines = (daemon.root / "logs" / f"{name}.log").read_text().splitlines()
+            numbered = [f"line {number}" for number in range(1, len(lines))]
+            assert lines == [*numbered, f"total {beats}"]
+        told = daemon.events()
+        doubted = [event for event in told if event["event"] in DOUBTS]
+        assert not doubted, f"{doubted}\n{daemon.log()}"
+        last = max(event["id"] for event in told)
+        daemon.until_true(lambda: follower.ids and follower.ids[-1] >= last)
+        assert follower.ids[:last] == list(range(1, last + 1))
+
+
 @pytest.mark.timeout(30 + REEXECS * REEXEC_S)
 def test_g8_reexecs_under_200_beats_a_second_lose_nothing(daemon: Daemon) -> None:
-    for name in COUNTERS:
-        words = [PYTHON, str(PROGRAMS / "counter.py"), "0.04"]
-        daemon.agent(name, words, PATIENT)
+    load = Load(daemon)
     daemon.start()
-    before = {name: daemon.until(name, lambda s: s["heartbeats"] > 5) for name in COUNTERS}
-    follower = Follower(daemon)
-    follower.start()
+    load.begin()
     reexec(daemon)
-    settle(daemon)
+    load.settle()
     files, kib = open_files(daemon), anonymous_kib(daemon)
     for _ in range(REEXECS - 1):
         reexec(daemon)
-    settle(daemon)
+    load.settle()
     daemon.until_true(lambda: not open_files(daemon) - files, lambda: str(open_files(daemon)))
     assert listening(daemon) == 1
     daemon.until_true(
         lambda: anonymous_kib(daemon) < kib * ANONYMOUS_SHARE_MAX,
         lambda: f"{kib} KiB, then {anonymous_kib(daemon)}",
     )
-    for name, was in before.items():
-        shown = daemon.status(name)
-        touched = (shown["pid"], shown["incarnation"], shown["restarts"], shown["failures"])
-        assert touched == (was["pid"], was["incarnation"], 0, 0)
-        assert shown["health"] == "healthy"
-    daemon.ask("stop", select=COUNTERS)
-    for name in COUNTERS:
-        beats = daemon.until_state(name, "stopped")["heartbeats"]
-        lines = (daemon.root / "logs" / f"{name}.log").read_text().splitlines()
-        assert lines == [f"line {number}" for number in range(1, len(lines))] + [f"total {beats}"]
-    told = daemon.events()
-    doubted = [event for event in told if event["event"] in DOUBTS]
-    assert not doubted, f"{doubted}\n{daemon.log()}"
-    last = max(event["id"] for event in told)
-    daemon.until_true(lambda: follower.ids and follower.ids[-1] >= last)
-    assert follower.ids[:last] == list(range(1, last + 1))
-
-
-def settle(daemon: Daemon) -> None:
-    """Wait until every agent is heard again."""
-    for name in COUNTERS:
-        beats = daemon.status(name)["heartbeats"]
-        daemon.until(name, lambda s, beats=beats: s["heartbeats"] > beats + 3)
+    load.verify()
 
 
 def test_g8_the_watchdog_bears_the_silence_of_a_reexec(daemon: Daemon) -> None:

@@ -18,7 +18,7 @@ from agentd.daemon.errands import Errands
 from agentd.daemon.startcheck import StartCheck
 from agentd.store.schema import VERSION, backup_path
 from tests.daemon.harness import PYTHON, Daemon, Refused, alive
-from tests.daemon.test_reexec import reexec
+from tests.daemon.test_reexec import REEXEC_S, Load, reexec
 
 # The installation is a directory of its own: its code, and none of this project's.
 RUN = (
@@ -131,6 +131,20 @@ def test_g9_up_and_down_again_the_older_one_refuses_and_agents_live_on(
     installed.begin()
     shown = installed.until_state("one", "running")
     assert (shown["pid"], shown["restarts"], shown["failures"]) == (pid, 0, 0)
+
+
+@pytest.mark.timeout(30 + REEXEC_S)
+def test_g8_g9_an_upgrade_under_200_beats_a_second_loses_nothing(installed: Installed) -> None:
+    """Another version takes over, and migrates the store, while agents and a follower go on."""
+    installed.install()
+    load = Load(installed)
+    installed.begin()
+    load.begin()
+    installed.install_next()
+    reexec(installed)
+    assert installed.store_version() == VERSION + 1
+    load.settle()
+    load.verify()
 
 
 def contents(state: Path) -> dict[str, bytes]:
