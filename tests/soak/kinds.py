@@ -11,7 +11,7 @@ Injection = Callable[[Soak, random.Random], str]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of fault; `inject` returns in a few words what was seen."""
+    """One kind of fault; `inject` returns in a few words what was seen, or why it was `Missed`."""
 
     name: str
     ids: str

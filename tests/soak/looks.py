@@ -11,10 +11,13 @@ from pathlib import Path
 from tests.daemon.harness import Document, Refused, alive
 from tests.faults import census
 from tests.faults.guard import INNOCENT, environ_of
+from tests.faults.remains import zombies_of
 from tests.soak.soak import Soak
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 DOWN = ("stopped", "killed")
+TURN_S = 5.0
+"""So long after midnight the daemon may still tell of the day that ended."""
 # What was spent may be this old on disk when the daemon is killed (FAULTS §4: 5 s), and as old
 # again when it was looked at.
 UNSAVED_S = 8.0
@@ -53,7 +56,9 @@ class Looker:
         self._asked = (0, 0)
         """The image that was asked last how much it keeps."""
         self._soak = soak
-        self._spent: dict[tuple[str, str, str], deque[tuple[float, float]]] = defaultdict(deque)
+        self._spent: dict[tuple[str, str, str, str], deque[tuple[float, float]]] = defaultdict(
+            deque
+        )
         self._scanned_s = 0.0
         self._weighed_s = time.monotonic()
 
@@ -62,10 +67,11 @@ class Looker:
         soak = self._soak
         with soak.checked("a look"):
             self._measure()
-            begun = time.monotonic()
+            begun, asked_s = time.monotonic(), time.time()
             shown = {one["name"]: one for one in soak.fleet.ask("status")["agents"]}
+            day = day_between(asked_s, time.time())
             for agent in shown.values():
-                self._check(agent)
+                self._check(agent, day)
             self._check_bystander(shown[INNOCENT])
             if begun - self._scanned_s > SCAN_EVERY_S:
                 self._scanned_s = begun
@@ -106,10 +112,11 @@ class Looker:
         )
         census.ask(self._soak.fleet)
 
-    def _check(self, agent: Document) -> None:
+    def _check(self, agent: Document, day: str) -> None:
         if wrong := self._soak.ledger.compare(agent):
             self._soak.broke(wrong)
-        self._check_spent(agent)
+        if day:
+            self._check_spent(agent, day)
         self._check_health(agent)
 
     def _check_bystander(self, shown: Document) -> None:
@@ -118,18 +125,22 @@ class Looker:
         if found != ("running", self._soak.fleet.bystander_pid, 0, 0):
             self._soak.broke(f"the bystander was harmed: {found}")
 
-    def _check_spent(self, agent: Document) -> None:
+    def _check_spent(self, agent: Document, day: str) -> None:
         """INV11: within an execution and a day nothing that was spent is forgotten."""
         now, execution = time.monotonic(), agent["execution"]
         figures = {"tokens_total": agent["tokens"]["total"]}
         figures |= {one["name"]: one["used"] for one in agent["budgets"]}
         for name, used in figures.items():
-            if used is None or (name == "tokens_total" and agent["pid"] is None):
+            if used is None:
                 continue
-            history = self._spent[agent["name"], execution, name]
-            kept_s = kept_until(now, self._soak.killed_s)
+            history = self._spent[agent["name"], execution, name, day]
+            killed_s = self._soak.killed_s
+            kept_s = kept_until(now, killed_s)
+            # What a kill has cost is gone, however long ago that was.
+            for one in [one for one in history if may_be_lost(one[0], killed_s)]:
+                history.remove(one)
             floor = max((one for at, one in history if at < kept_s), default=0)
-            if used < floor and name != "tokens_total":
+            if used < floor:
                 self._soak.broke(f"INV11: {agent['name']} {name} fell from {floor} to {used}")
             history.append((now, used))
             while len(history) > 2 and history[1][0] < kept_s:
@@ -203,6 +214,20 @@ class Looker:
         return {}
 
 
+def day_between(asked_s: float, answered_s: float) -> str:
+    """Return the civil day of which an answer tells, between two moments of the wall clock.
+
+    Empty: right after midnight it may be either.
+    """
+    days = {time.strftime("%F", time.localtime(at)) for at in (asked_s - TURN_S, answered_s)}
+    return days.pop() if len(days) == 1 else ""
+
+
+def may_be_lost(shown_s: float, killed_s: Sequence[float]) -> bool:
+    """Whether a kill followed before what was shown at this moment had to be on disk."""
+    return any(killed - UNSAVED_S <= shown_s <= killed for killed in killed_s)
+
+
 def kept_until(now: float, killed_s: Sequence[float]) -> float:
     """What was shown before this moment is on disk, and may not be forgotten any more.
 
@@ -215,12 +240,3 @@ def kept_until(now: float, killed_s: Sequence[float]) -> float:
             break
         until = min(until, killed - UNSAVED_S)
     return until
-
-
-def zombies_of(pid: int) -> int:
-    """Dead children that the daemon hasn't reaped."""
-    count = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            count += sum(not alive(int(one)) for one in (task / "children").read_text().split())
-    return count

@@ -8,10 +8,11 @@ import time
 from tests.daemon.harness import PYTHON, alive
 from tests.faults.guard import environ_of
 from tests.soak.kinds import kind
-from tests.soak.soak import Soak
+from tests.soak.soak import NOBODY, Missed, Soak
 
 WAIT_S = 90.0
 HOGS = 4
+IGNORED = Missed("not taken")
 
 
 def ended(soak: Soak, name: str, incarnation: str) -> str:
@@ -30,7 +31,7 @@ def shot(soak: Soak, rng: random.Random, by: signal.Signals, count: int = 1) -> 
     running = {name: soak.fleet.status(name)["incarnation"] for name, _ in victims}
     hit = [name for name, pid in victims if soak.shoot(pid, by)]
     reasons = [ended(soak, name, running[name]) for name in hit]
-    return ", ".join(sorted(set(reasons))) or "nobody there"
+    return ", ".join(sorted(set(reasons))) or NOBODY
 
 
 @kind("an agent is killed", "A3", weight=3)
@@ -52,7 +53,7 @@ def _killed_at_once(soak: Soak, rng: random.Random) -> str:
 def _stands_still(soak: Soak, rng: random.Random) -> str:
     [(_, pid)] = soak.victims(rng) or [("", 0)]
     if not pid or not soak.shoot(pid, signal.SIGSTOP):
-        return "nobody there"
+        return NOBODY
     time.sleep(rng.uniform(0.2, 1.2))
     soak.shoot(pid, signal.SIGCONT)
     return "went on"
@@ -62,25 +63,25 @@ def _stands_still(soak: Soak, rng: random.Random) -> str:
 def _hangs(soak: Soak, rng: random.Random) -> str:
     [(name, _)] = soak.victims(rng, kind="raw lines") or [("", 0)]
     if not name:
-        return "nobody there"
+        return NOBODY
     shown = soak.fleet.status(name)
     if shown["open_call"] or shown["expected_silence_s"]:
-        return "may be silent"  # hostile lines in its name have announced it
-    return ended(soak, name, shown["incarnation"]) if soak.tempt(name, "hang") else "not taken"
+        return Missed("may be silent")  # hostile lines in its name have announced it
+    return ended(soak, name, shown["incarnation"]) if soak.tempt(name, "hang") else IGNORED
 
 
 @kind("an agent is stopped for good", "B2")
 def _stopped(soak: Soak, rng: random.Random) -> str:
     [(name, pid)] = soak.victims(rng, kind="SDK worker") or [("", 0)]
     if not name:
-        return "nobody there"
+        return NOBODY
     incarnation = soak.fleet.status(name)["incarnation"]
-    return ended(soak, name, incarnation) if soak.shoot(pid, signal.SIGSTOP) else "nobody there"
+    return ended(soak, name, incarnation) if soak.shoot(pid, signal.SIGSTOP) else NOBODY
 
 
 def _by_agent(soak: Soak, rng: random.Random, deed: str, figure: int) -> str:
     [(name, _)] = soak.victims(rng, kind="raw lines") or [("", 0)]
-    return soak.hostile(deed, figure, name) if name else "nobody there"
+    return soak.hostile(deed, figure, name) if name else NOBODY
 
 
 @kind("a flood of heartbeats", "C15")
@@ -121,10 +122,10 @@ def _commands(soak: Soak, rng: random.Random) -> str:
 def _forks(soak: Soak, rng: random.Random) -> str:
     [(name, _)] = soak.victims(rng, kind="raw lines") or [("", 0)]
     if not name or not soak.tempt(name, f"fork {rng.randint(20, 60)}"):
-        return "not taken"
+        return IGNORED
     told = soak.order("stop", name, reason="forks")
     if told is None or "error" in told:
-        return "refused"
+        return Missed("refused")
     soak.fleet.until(name, lambda s: s["pid"] is None and s["state"] == "stopped")
     left = [pid for pid in soak.fleet.survivors() if name == agent_of(pid)]
     if left:
@@ -144,19 +145,21 @@ def agent_of(pid: int) -> str:
 @kind("an agent grows", "E1 E3")
 def _grows(soak: Soak, rng: random.Random) -> str:
     [(name, _)] = soak.victims(rng, kind="raw lines") or [("", 0)]
-    return "grew" if name and soak.tempt(name, f"grow {rng.randint(20, 60)}") else "not taken"
+    return "grew" if name and soak.tempt(name, f"grow {rng.randint(20, 60)}") else IGNORED
 
 
 @kind("an agent prints 16 MB at once", "F1")
 def _prints(soak: Soak, rng: random.Random) -> str:
     [(name, _)] = soak.victims(rng, kind="raw lines") or [("", 0)]
-    return "printed" if name and soak.tempt(name, f"print {16 << 20}") else "not taken"
+    return "printed" if name and soak.tempt(name, f"print {16 << 20}") else IGNORED
 
 
 @kind("a shared dependency is down", "K9")
 def _dependency(soak: Soak, rng: random.Random) -> str:
     soak.places.down.touch()
     soak.later(rng.uniform(2, 6), lambda: soak.places.down.unlink(missing_ok=True))
+    if not soak.victims(rng, kind="shares a dependency"):
+        return NOBODY
     return f"breaker {soak.fleet.ask('breakers')['breakers'][0]['state']} before"
 
 
@@ -166,7 +169,7 @@ def _invalid(soak: Soak, rng: random.Random) -> str:
     soak.later(rng.uniform(2, 6), lambda: soak.places.invalid.unlink(missing_ok=True))
     shown = soak.fleet.status("valid")
     hit = bool(shown["pid"]) and soak.shoot(shown["pid"])
-    return "restart refused" if hit else "nobody there"
+    return "restart refused" if hit else NOBODY
 
 
 @kind("the judge fails", "C16")
@@ -174,7 +177,7 @@ def _judge(soak: Soak, rng: random.Random) -> str:
     mood = rng.choice(["fail", "hang", "garbage"])
     soak.places.judge.write_text(mood)
     soak.later(rng.uniform(5, 15), lambda: soak.places.judge.write_text("ok"))
-    return mood
+    return mood if soak.victims(rng, kind="SDK worker with a judge") else NOBODY
 
 
 @kind("every core is taken", "P5")

@@ -9,7 +9,7 @@ import time
 
 from tests.soak.kinds import kind
 from tests.soak.population import text_of
-from tests.soak.soak import Soak
+from tests.soak.soak import Missed, Soak
 
 DEEDS = {
     "start": 3,
@@ -27,25 +27,28 @@ REFUSED = "it would not start again"
 
 @kind("operators by chance", "K1 K3 K5", weight=5)
 def _operators(soak: Soak, rng: random.Random) -> str:
+    done = 0
     for _ in range(rng.randint(1, 5)):
         name = rng.choice(sorted(soak.people))
         deed = rng.choices(list(DEEDS), list(DEEDS.values()))[0]
         more = {"fresh": True} if deed == "start" and rng.random() < 0.1 else {}
         request = f"soak-{rng.randrange(1 << 60)}"
         first = soak.order(deed, name, request, reason="by chance", **more)
+        done += first is not None and "error" not in first
         if rng.random() < 0.4:
             again = soak.order(deed, name, request, reason="by chance", **more)
             soak.ledger.replayed += 1
             if first is not None and again is not None and first != again:
                 soak.broke(f"INV5: {deed} {name} again: {first} and {again}")
-    return "as promised"
+    return "as promised" if done else Missed("refused")
 
 
 @kind("an operator wants all to run", "K1", weight=2)
 def _revived(soak: Soak, rng: random.Random) -> str:
+    before = soak.ledger.orders
     names = [name for name in soak.ordinary() if rng.random() < 0.8]
     soak.revive(names)
-    return "started, resumed, let go"
+    return "started, resumed, let go" if soak.ledger.orders > before else Missed("all ran")
 
 
 @kind("an operator asks and leaves", "K5")
@@ -57,14 +60,14 @@ def _leaves(soak: Soak, rng: random.Random) -> str:
     with contextlib.suppress(OSError), soak.fleet.connect() as channel:
         channel.sendall(json.dumps(line).encode() + b"\n")
     again = soak.order("restart", name, request, reason="cut off")
-    return "answered again" if again is not None else "refused"
+    return "answered again" if again is not None else Missed("refused")
 
 
 @kind("a signal by hand", "A3")
 def _signal(soak: Soak, rng: random.Random) -> str:
     name = rng.choice(sorted(soak.people))
     told = soak.order("signal", name, signal=rng.choice(["SIGHUP", "SIGUSR1", "SIGTERM"]))
-    return "sent" if told and "error" not in told else "refused"
+    return "sent" if told and "error" not in told else Missed("refused")
 
 
 @kind("a crowd connects and leaves", "C1")
@@ -117,7 +120,7 @@ def _followers(soak: Soak, rng: random.Random) -> str:
     soak.listener.cut()
     for channel in held:
         channel.close()
-    return "went on behind its cursor"
+    return "went on behind its cursor" if held else Missed("nobody followed")
 
 
 @kind("a reload that changes nothing", "J5")

@@ -85,6 +85,15 @@ class SoakFleet(Fleet):
         self._away.append((ready, ready + BACK_S))
 
 
+class Missed(str):
+    """Why a fault did not take place after all: nobody was there to suffer it, say."""
+
+    __slots__ = ()
+
+
+NOBODY = Missed("nobody there")
+
+
 @dataclass(frozen=True, slots=True)
 class Injected:
     """One fault as it was injected."""
@@ -108,6 +117,8 @@ class Soak:
         self.injected: list[Injected] = []
         self.broken: list[str] = []
         self.seen: dict[str, Counter[str]] = defaultdict(Counter)
+        self.took_place: Counter[str] = Counter()
+        """How many faults of each kind did."""
         self.killed_s: list[float] = []
         """When a daemon was killed, by the monotonic clock."""
         self.good, self.bad = Receiver(), Receiver()
@@ -239,12 +250,15 @@ class Soak:
         return was_taken
 
     def hostile(self, deed: str, figure: int, name: str = "", timeout_s: float = HOSTILE_S) -> str:
-        """Let a client that means no good do its worst, as an agent where it is named."""
+        """Let a client that means no good do its worst, as an agent where it is named.
+
+        `Missed`, where it never got to it.
+        """
         token = ""
         if name:
             shown = self.fleet.status(name)
             if not shown["pid"] or not alive(shown["pid"]):
-                return "nobody there"
+                return NOBODY
             token = environ_of(shown["pid"])["AGENTD_TOKEN"]
         words = [
             PYTHON,
@@ -259,7 +273,9 @@ class Soak:
         )
         if done.stderr:
             self.broke(f"hostile client {deed}: {done.stderr[-300:]}")
-        return done.stdout or "nothing"
+        # What it doesn't expect, it tells by the name of the error.
+        is_done = done.stdout and not done.stdout.endswith("Error")
+        return done.stdout if is_done else Missed(done.stdout or "nothing")
 
     def order(self, deed: str, name: str, request: str = "", **more: object) -> Document | None:
         """An operator's word; None where it wasn't answered or was refused."""

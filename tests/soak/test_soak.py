@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,13 @@ from tests.daemon import harness
 from tests.soak import __main__ as soaking
 from tests.soak import figures, verdicts
 from tests.soak.figures import MIB, kept_told, sizes
-from tests.soak.kinds import KINDS
+from tests.soak.kinds import KINDS, Kind
 from tests.soak.ledger import Ledger
 from tests.soak.listener import Listener
 from tests.soak.load import Moment, others_share
-from tests.soak.looks import UNSAVED_S, Looker, Sample, kept_until
+from tests.soak.looks import UNSAVED_S, Looker, Sample, day_between, kept_until
 from tests.soak.population import one_of_each
-from tests.soak.soak import Soak
+from tests.soak.soak import NOBODY, Soak
 
 SEED = 7
 # Some of each module, those that take no time of their own.
@@ -154,6 +155,58 @@ def test_a_second_copy_of_an_agent_and_a_life_after_its_stop_fail_the_soak(
 # --- without a daemon
 
 
+@pytest.mark.parametrize(
+    ("minutes", "seen", "found"),
+    [
+        (60, [NOBODY, NOBODY], True),
+        (60, [NOBODY, "CRASHED"], False),
+        (60, [], True),
+        (5, [NOBODY], False),  # too short for all
+    ],
+)
+def test_a_kind_of_fault_that_never_took_place_fails_the_soak(
+    root: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, seen: list[str], *, found: bool
+) -> None:
+    soak = Soak(root, say=print, is_small=True)
+    monkeypatch.setattr(soak, "ensure_alive", lambda: None)
+    looker = Looker(soak)
+    monkeypatch.setattr(looker, "look", lambda: None)
+    told = iter(seen)
+    one = Kind("a fault", "A1", lambda _soak, _rng: next(told))
+    for _ in seen:
+        soaking.inject(soak, looker, one, random.Random(SEED))  # noqa: S311 - dice, not secrets
+    soaking.verify_kinds(soak, [one], minutes)
+    soak.fleet.close()
+    assert any("never took place: ['a fault']" in one for one in soak.broken) == found
+    assert soak.seen["a fault"].total() == len(seen)
+
+
+def test_a_fault_that_breaks_off_did_not_take_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soak = Soak(root, say=print, is_small=True)
+    monkeypatch.setattr(soak, "ensure_alive", lambda: None)
+    looker = Looker(soak)
+    monkeypatch.setattr(looker, "look", lambda: None)
+    # No daemon is there, so nobody can be asked who lives.
+    soaking.inject(soak, looker, KINDS["an agent is killed"], random.Random(SEED))  # noqa: S311
+    soak.fleet.close()
+    assert soak.broken
+    assert not soak.took_place["an agent is killed"]
+
+
+def test_inv11_tokens_that_were_spent_and_are_forgotten_are_found(root: Path) -> None:
+    soak = Soak(root, say=print, is_small=True)
+    looker = Looker(soak)
+    spender = {"name": "sdk0", "execution": "one", "pid": 7, "budgets": []}
+    for total in (900, 100):
+        looker._check_spent(spender | {"tokens": {"total": total}}, "2026-11-21")
+        for history in looker._spent.values():
+            history[-1] = (history[-1][0] - 60, history[-1][1])  # as if long on disk
+    soak.fleet.close()
+    assert "INV11: sdk0 tokens_total fell from 900 to 100" in "".join(soak.broken)
+
+
 def sample(at_s: float, *, blocks: int, in_use_bytes: int, rss_bytes: int = 60 * MIB) -> Sample:
     return Sample(at_s, 1, 0, rss_bytes, 200, 10, 0, blocks, in_use_bytes)
 
@@ -224,6 +277,26 @@ def test_an_event_that_is_missing_or_sent_twice_is_found(ids: tuple[int, ...]) -
     assert "INV6" in "".join(broken)
 
 
+@pytest.mark.parametrize(
+    ("after_s", "days"), [(-9, {"2026-11-21"}), (-1, set()), (2, set()), (6, {"2026-11-22"})]
+)
+def test_what_was_spent_in_a_day_is_forgotten_at_midnight_and_not_before(
+    root: Path, after_s: float, days: set[str]
+) -> None:
+    midnight_s = time.mktime((2026, 11, 22, 0, 0, 0, 0, 0, -1))
+    day = day_between(midnight_s + after_s, midnight_s + after_s + 2)
+    assert {day} - {""} == days
+    soak = Soak(root, say=print, is_small=True)
+    looker = Looker(soak)
+    spender = {"name": "budget1", "execution": "one", "tokens": {"total": 0}, "pid": 7}
+    for used, when in ((34.57, "2026-11-21"), (0.12, day)):
+        looker._check_spent(spender | {"budgets": [{"name": "usd_per_day", "used": used}]}, when)
+        for history in looker._spent.values():
+            history[-1] = (history[-1][0] - 60, history[-1][1])  # as if long on disk
+    soak.fleet.close()
+    assert bool(soak.broken) == (day == "2026-11-21"), soak.broken
+
+
 def test_an_intent_that_nobody_ordered_is_found() -> None:
     ledger = Ledger()
     ledger.begin(["a"])
@@ -260,6 +333,22 @@ def test_each_kill_costs_what_was_spent_right_before_it(
     killed_s: list[float], until: float
 ) -> None:
     assert kept_until(100 + UNSAVED_S, killed_s) == until
+
+
+@pytest.mark.parametrize(("ago_s", "found"), [(UNSAVED_S - 1, False), (UNSAVED_S + 1, True)])
+def test_inv11_what_a_kill_may_cost_one_that_spends_no_more_is_not_missed_later(
+    root: Path, ago_s: float, *, found: bool
+) -> None:
+    soak = Soak(root, say=print, is_small=True)
+    looker = Looker(soak)
+    silent = {"name": "call", "execution": "one", "pid": 7, "budgets": []}
+    looker._check_spent(silent | {"tokens": {"total": 50}}, "2026-11-21")
+    for history in looker._spent.values():
+        history[-1] = (history[-1][0] - 60, history[-1][1])
+        soak.killed_s.append(history[-1][0] + ago_s)
+    looker._check_spent(silent | {"tokens": {"total": 30}}, "2026-11-21")
+    soak.fleet.close()
+    assert bool(soak.broken) == found, soak.broken
 
 
 def test_a_missing_line_is_told_with_its_place() -> None:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from agentd.daemon import grounds
-from agentd.daemon.assembly import ground_name
 from tests.daemon.alert_receivers import sink_shown
 from tests.daemon.harness import Document
 from tests.faults.guard import INNOCENT
-from tests.soak.looks import Looker, zombies_of
+from tests.faults.remains import orphaned_groups, zombies_of
+from tests.soak.looks import Looker
 from tests.soak.soak import Soak
 
 # Where an agent whose intent is up may be: it runs, or a policy of its own says when it will.
@@ -43,7 +42,7 @@ def judge(soak: Soak, looker: Looker) -> None:
         for sink in ("good", "bad"):
             _delivered(soak, sink)
     with soak.checked("INV12: cgroups"):
-        soak.fleet.until_true(lambda: not orphaned_groups(soak), lambda: str(orphaned_groups(soak)))
+        _groups(soak)
     with soak.checked("INV12: zombies"):
         soak.fleet.until_true(lambda: not zombies_of(soak.fleet.pid))
     soak.listener.stop()  # its connection would be an open file too many
@@ -188,14 +187,7 @@ def _delivered(soak: Soak, sink: str) -> None:
         time.sleep(0.5)
 
 
-def orphaned_groups(soak: Soak) -> list[str]:
-    """Control groups of ours in which nobody lives."""
-    mount = grounds.mount_point()
-    base = mount / ground_name(soak.fleet.root / "state") if mount is not None else None
-    if base is None or not base.exists():
-        return []
-    return [
-        leaf.name
-        for leaf in base.glob("*/")
-        if "populated 0" in (leaf / "cgroup.events").read_text()
-    ]
+def _groups(soak: Soak) -> None:
+    beside = soak.fleet.bystander_pid
+    assert beside is not None
+    soak.fleet.until_true(lambda: not orphaned_groups(beside), lambda: str(orphaned_groups(beside)))
