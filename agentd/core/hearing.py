@@ -38,6 +38,7 @@ def hear(turn: Turn, agent: Agent, lines: Sequence[Line]) -> None:
     if agent.presence is Presence.SPAWNING:
         room = EARLY_LINES_MAX - len(agent.early)
         agent.early += lines[:room]
+        agent.telemetry.note_dropped(len(lines[room:]), lines[room:])
         ledger.take_dropped(turn, agent, lines[room:])
         return
     now_ms = turn.now_ms

@@ -1,11 +1,12 @@
 """What an agent tells about its work, folded into figures of bounded size."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
-from agentd.core.lines import Heartbeat, Status
+from agentd.core.lines import Heartbeat, Line, Status
 from agentd.core.records import Durable
 
 LATENCIES_KEPT: Final = 256
@@ -53,6 +54,10 @@ class Telemetry:
         durable.failures_told += beat.failures
         if beat.latencies_ms:
             self.latencies_ms.extend(beat.latencies_ms)
+
+    def note_dropped(self, count: int, lines: Sequence[Line]) -> None:
+        """Lines that came and were not heard: they count, and so do those that they tell of."""
+        self.dropped += count + sum(line.dropped for line in lines if isinstance(line, Heartbeat))
 
     def forget_work(self) -> None:
         """A new incarnation has no task, step, status, or signal for stacks until it says so."""

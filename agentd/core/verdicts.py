@@ -179,11 +179,7 @@ def on_deadline(turn: Turn, agent: Agent) -> None:
         lifecycle.stop_asked(turn, agent, told)
     if _is_due(agent.shortage_until_ms, now_ms):
         lifecycle.retry_spawn(turn, agent)
-    if (
-        agent.state is State.COOLDOWN
-        and not durable.held
-        and _is_due(durable.cooldown_until_ms, now_ms)
-    ):
+    if deadlines.ends_cooling(agent) and _is_due(durable.cooldown_until_ms, now_ms):
         ends.restart_now(turn, agent, durable.reason, "the cooldown is over")
     if agent.state is State.PARKED and _is_due(durable.parked_until_ms, now_ms):
         pausing.unpark(turn, agent)
@@ -241,7 +237,7 @@ def on_observation(turn: Turn, agent: Agent, event: ProcessEvent) -> None:
 
 def _lines_dropped(turn: Turn, agent: Agent, event: LinesDropped) -> None:
     telemetry = agent.telemetry
-    telemetry.dropped += event.count
+    telemetry.note_dropped(event.count, event.lines)
     ledger.take_dropped(turn, agent, event.lines)
     told_at_ms = telemetry.drop_told_at_ms
     if told_at_ms is None or turn.now_ms - told_at_ms >= DROP_TOLD_EVERY_MS:
@@ -250,7 +246,7 @@ def _lines_dropped(turn: Turn, agent: Agent, event: LinesDropped) -> None:
             "security.refused",
             agent,
             f"sends more lines than daemon.line_rate allows; {telemetry.dropped} dropped so far, "
-            "their tokens and cost counted",
+            "here or by its SDK; tokens and cost of those that came here are counted",
             severity=WARNING,
             alert=False,
         )

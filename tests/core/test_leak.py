@@ -1,15 +1,21 @@
 """The leak detector: what it must say, what it must not, and what must not matter to it."""
 
 from collections.abc import Callable, Iterable
+from math import sin
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentd.config.agent import HeartbeatConfig, MemoryConfig
+from agentd.config.units import Bytes
+from agentd.core import events as ev
 from agentd.core.detectors.finding import Finding
 from agentd.core.detectors.leak import LEAK, SUSPECT, LeakDetector
 from agentd.core.detectors.trend import trend_of
+from tests.core.cases import alerts, kept
+from tests.core.fleet import Fleet, config
 
 MIB = 1 << 20
 LIMIT = 1024 * MIB
@@ -53,9 +59,37 @@ LEAKS: dict[str, Shape] = {
     "in chunks": lambda h: 150 + 45 * int(h * 2),
     "with partial releases": lambda h: 150 + 100 * h + 40 * (h % 1),
 }
+
+
+def dice(number: int) -> float:
+    """Between 0 and 1, the same for the same number."""
+    return Random(number).random()  # noqa: S311 - noise
+
+
+def high_water(h: float) -> float:
+    """What an allocator never gives back: the largest of the tasks so far, six an hour."""
+    return 250 + 450 * max(dice(task) for task in range(int(h * 6) + 1))
+
+
+def sessions(h: float) -> float:
+    """One after the other, each grows for half an hour or more, and takes its memory with it.
+
+    They end below 60 % of the limit: above, one can't be told from a leak until it is over.
+    """
+    number = 0
+    while h >= (length := 0.5 + dice(number)):
+        h, number = h - length, number + 1
+    return 200 + (250 + 150 * dice(99 + number)) * h / length
+
+
+def helpers(h: float) -> float:
+    """Five kinds of processes that come and go, each at its own pace."""
+    return 150 + 60 * sum((h * pace) % 1 < 0.4 for pace in (0.7, 1.1, 1.9, 2.3, 3.1))
+
+
 HARMLESS: dict[str, Shape] = {
     "constant": lambda _h: 500,
-    "near its limit": lambda _h: 850,
+    "near its limit": lambda h: 1024 * (0.825 + 0.045 * sin(4 * h)),
     "a warm-up": lambda h: 600 - 450 * 2.718 ** (-h * 4),
     "a sawtooth": lambda h: 300 + 350 * (h * 1.7 % 1),
     "a sawtooth within minutes": lambda h: 300 + 350 * (h * 20 % 1),
@@ -63,6 +97,10 @@ HARMLESS: dict[str, Shape] = {
     "a day and a night": lambda h: 400 + 200 * (1 - abs(h - 6) / 6),
     "ever slower": lambda h: 300 + 60 * (1 + h) ** 0.3,
     "a full cache": lambda h: 200 + min(h * 120, 330),
+    "a high-water mark": high_water,
+    "sessions": sessions,
+    "helpers": helpers,
+    "noise": lambda h: 500 + 250 * (2 * dice(int(h * 120)) - 1),
 }
 
 
@@ -84,6 +122,29 @@ def test_a_sudden_leak_is_told_before_60_percent_are_used() -> None:
 @pytest.mark.parametrize("name", HARMLESS)
 def test_e2_a_harmless_shape_pages_nobody(name: str) -> None:
     assert LEAK not in events(watch(series(HARMLESS[name])))
+
+
+def sampled(shape: Shape) -> Fleet:
+    """An agent of the core that is measured so, with the default of everything but the limit."""
+    quiet, memory = HeartbeatConfig(required=False), MemoryConfig(limit_bytes=Bytes(LIMIT))
+    fleet = Fleet({"a": config(heartbeat=quiet, memory=memory)}).start()
+    for at_ms, rss in series(shape):
+        fleet.tell(ev.Sampled("a", 1, int(rss)), max(at_ms, fleet.now_ms))
+    return fleet
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_e2_nobody_is_told_of_a_harmless_shape(name: str) -> None:
+    fleet = sampled(HARMLESS[name])
+    assert not alerts(fleet)
+    assert not kept(fleet)
+    assert not fleet.told("memory.leak", "memory.pressure", "memory.limit")
+
+
+def test_e1_people_are_told_of_a_leak() -> None:
+    fleet = sampled(LEAKS["steady"])
+    assert [one.agent for one in fleet.told("memory.leak")] == ["a"]
+    assert alerts(fleet)[0].record.event == "memory.leak"
 
 
 def test_a_finding_names_the_forecast_and_its_figures() -> None:

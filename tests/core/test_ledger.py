@@ -10,6 +10,7 @@ from agentd.config.units import MicroDollars
 from agentd.core import accounts, ledger
 from agentd.core import events as ev
 from agentd.core.accounts import TOTAL_MAX, Periods
+from agentd.core.agent import EARLY_LINES_MAX
 from agentd.core.lines import Call, Heartbeat, Line, Usage
 from agentd.core.records import Durable
 from agentd.core.turn import Turn
@@ -73,6 +74,20 @@ def test_lines_before_the_news_of_the_spawn_count_however_many_they_are() -> Non
     fleet.beat("a", 10, *[Heartbeat(tokens=1)] * 1_000)
     fleet.tell(ev.Spawned("a", fleet["a"].incarnation, 77), 20)
     assert spent(fleet)[0] == 1_000
+
+
+def test_b11_what_lines_tell_of_as_dropped_counts_though_they_are_dropped_themselves() -> None:
+    fleet = Fleet({"a": config()})
+    fleet.can_spawn = False
+    fleet.start()
+    fleet.beat("a", 10, *[Heartbeat(dropped=1)] * (EARLY_LINES_MAX + 10))
+    assert fleet["a"].telemetry.dropped == 10 + 10  # that came too early, and what they tell of
+    fleet.tell(ev.Spawned("a", fleet["a"].incarnation, 77), 20)
+    heard = EARLY_LINES_MAX
+    assert (fleet["a"].durable.heartbeats, fleet["a"].telemetry.dropped) == (heard, 20 + heard)
+    lines = [Heartbeat(dropped=3), end("1", 50), Heartbeat()]
+    fleet.tell(ev.LinesDropped("a", fleet["a"].incarnation, 9, lines), 3_000)
+    assert fleet["a"].telemetry.dropped == 20 + heard + 9 + 3
 
 
 def test_what_a_judge_costs_is_its_agents_and_ends_no_cycle() -> None:

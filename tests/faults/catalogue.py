@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Self
 
 IDS: Final = re.compile(r"test_((?:[a-m]\d+_)+)")
+UNJUDGED: Final = "time not judged: the machine was busy"
 CHECK: Final = re.compile(r'"([a-m]\d+): ([^"{]*)')
 ROW: Final = re.compile(
     r"^\| (?P<id>[A-M]\d+) \| (?P<what>[^|]*) \| (?P<shown>[^|]*) \| (?P<remark>[^|]*) \|$",
@@ -25,6 +26,8 @@ class Run:
     seconds: float = 0.0
     seen: list[str] = field(default_factory=list)
     measures: dict[str, float | None] = field(default_factory=dict)
+    unjudged: list[str] = field(default_factory=list)
+    """Times that nearly all of it were other work's (`Stopwatch.within`)."""
 
     @classmethod
     def of(cls, nodeid: str) -> Self:
@@ -54,12 +57,15 @@ class Fault:
         outcomes = {run.outcome for run in self.runs}
         if "failed" in outcomes:
             return "FAILED"
+        skipped = "; ".join(dict.fromkeys(run.why for run in self.runs if run.outcome == "skipped"))
         if "passed" in outcomes:
-            return "ok"
+            parts = [f"in part: skipped: {skipped}"] if "skipped" in outcomes else []
+            parts += [UNJUDGED] if any(run.unjudged for run in self.runs) else []
+            return "; ".join(parts) or "ok"
         if self.guest:
             return "in the guest: make test-guest"
         if outcomes:
-            return f"skipped: {self.runs[0].why}"
+            return f"skipped: {skipped}"
         return "see there" if self.remark else "not shown"
 
 

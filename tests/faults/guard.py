@@ -13,11 +13,13 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.daemon.harness import PYTHON, Daemon, Document, Refused, alive
 from tests.faults.measures import MIB, Measures, memory_of
+from tests.faults.remains import orphaned_groups, zombies_of
 from tests.faults.statuswatch import StatusWatch
 from tests.faults.voice import Voice
 
@@ -279,6 +281,7 @@ class Fleet(Daemon):
         assert document["daemon"]["rss_bytes"] < RSS_BYTES_MAX
         assert max(self.copies().values(), default=0) <= 1, self.copies()
         self.quieten()
+        self.verify_remains()
         self.verify_descriptors()
         self.verify_memory()
 
@@ -294,6 +297,14 @@ class Fleet(Daemon):
             for name in others:
                 self.until(name, lambda s: s["pid"] is None and s["state"] in OVER)
         self.stop_watching()
+
+    def verify_remains(self) -> None:
+        """INV12: no child that nobody reaped, no control group in which nobody lives."""
+        assert self.bystander_pid is not None
+        zombies, beside = partial(zombies_of, self.pid), self.bystander_pid
+        self.until_true(lambda: not zombies(), lambda: f"{zombies()} zombies of the daemon")
+        groups = partial(orphaned_groups, beside)
+        self.until_true(lambda: not groups(), lambda: f"groups without a process: {groups()}")
 
     def verify_descriptors(self) -> None:
         """With only the bystander left, the same files are open as without any fault."""

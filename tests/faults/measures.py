@@ -9,6 +9,7 @@ from typing import Final
 MIB: Final = 1 << 20
 MEASURED: Final = "guard"
 SEEN: Final = "seen"
+UNJUDGED: Final = "time not judged"
 """Names of the properties that travel with a test's report: figures, and words."""
 
 

@@ -7,13 +7,14 @@ fault was neither injected nor has a reason why not.
 """
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from tests.faults.catalogue import Fault, Run, rows
+from tests.faults.catalogue import UNJUDGED, Fault, Run, rows
 from tests.faults.table import ROOT, WIDTH_MIN, rendered
 
 FIELDS = {one.name for one in fields(Run)}
@@ -26,7 +27,10 @@ def added_up(faults: dict[str, Fault], pieces: Iterable[Path]) -> list[Fault]:
     for piece in pieces:
         for document in json.loads(piece.read_text(encoding="utf-8")):
             for told in document["runs"]:
-                run = Run(**{name: told[name] for name in FIELDS} | {"ids": set(told["ids"])})
+                run = Run(
+                    **{name: told[name] for name in FIELDS & told.keys()}
+                    | {"ids": set(told["ids"])}
+                )
                 found.setdefault(document["id"], {})[run.file, run.name] = run
     for name, runs in found.items():
         if name in faults:
@@ -37,9 +41,8 @@ def added_up(faults: dict[str, Fault], pieces: Iterable[Path]) -> list[Fault]:
 def summary(faults: Sequence[Fault]) -> str:
     """How many faults came to what, and the worst that the guard measured under any of them."""
     runs = {(run.file, run.name): run for fault in faults for run in fault.runs}
-    verdicts = Counter(
-        "skipped" if fault.verdict.startswith("skipped") else fault.verdict for fault in faults
-    )
+    # Without the reasons of those that were left out.
+    verdicts = Counter(re.sub("(skipped|in part).*", r"\1", fault.verdict) for fault in faults)
     outcomes = Counter(run.outcome for run in runs.values())
     guarded = [run.measures for run in runs.values() if run.measures]
     worst = (
@@ -52,9 +55,14 @@ def summary(faults: Sequence[Fault]) -> str:
         + ", ".join(f"{n} {what}" for what, n in outcomes.most_common()),
         f"{len(guarded)} with a guard: {worst}",
     ]
-    lines += [f"{fault.id}: {fault.verdict}" for fault in faults if fault.verdict in BAD]
+    lines += [f"{fault.id}: {fault.verdict}" for fault in faults if is_told(fault.verdict)]
     lines += [f"  {run.file}::{run.name}" for run in runs.values() if run.outcome == "failed"]
     return "\n".join(lines)
+
+
+def is_told(verdict: str) -> bool:
+    """Whether a verdict is worth a line: something failed, or wasn't shown after all."""
+    return verdict in BAD or "in part" in verdict or UNJUDGED in verdict
 
 
 def most(measures: Iterable[dict[str, float | None]], name: str) -> float:

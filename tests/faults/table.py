@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.catalogue import Fault, Run, ids_of, rows, words_of
-from tests.faults.measures import MEASURED, SEEN
+from tests.faults.measures import MEASURED, SEEN, UNJUDGED
+from tests.stopwatch import unjudged
 
 ROOT: Final = Path(__file__).parents[2]
 WIDTH_MIN: Final = 150
@@ -57,6 +58,16 @@ class FaultTable:
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> pytest.TestReport | None:
+        """Hand on what a test's times didn't tell; nothing else of the report is ours."""
+        if call.when == "call":
+            item.user_properties += [(UNJUDGED, words) for words in unjudged]
+        unjudged.clear()
+        return None
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         run = self._runs.setdefault(report.nodeid, Run.of(report.nodeid))
         run.seconds += report.duration
@@ -71,6 +82,8 @@ class FaultTable:
                     run.measures = dict(value)  # type: ignore[call-overload]
                 elif name == SEEN:
                     run.seen.append(str(value))
+                elif name == UNJUDGED:
+                    run.unjudged.append(str(value))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

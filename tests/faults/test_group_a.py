@@ -46,7 +46,7 @@ def test_a2_the_first_restart_comes_at_once_and_the_second_waits_the_cooldown(fl
     told = fleet.events("three")
     begun, ended = moments(told, "agent.starting"), moments(told, "agent.exited")
     assert (len(begun), len(ended)) == (3, 3)
-    assert begun[1] - ended[0] < 1.0 + watch.starved_s  # at once
+    assert watch.within(1.0, begun[1] - ended[0])  # at once
     # Start to start; an entry gets its time when it is written down, which may be late.
     assert begun[2] - begun[1] >= 2.9 - watch.starved_s
     assert [event["event"] for event in told].count("agent.cooldown") == 1
@@ -91,7 +91,7 @@ def test_a3_a_kill_from_outside_is_a_crash_without_oom_evidence(fleet: Fleet) ->
     # The status tells of an end at once, the journal when it is on disk.
     fleet.until_true(lambda: fleet.events("one", "agent.exited"))
     (told,) = moments(fleet.events("one"), "agent.exited")
-    assert told - killed_at <= 1.0 + watch.starved_s
+    assert watch.within(1.0, told - killed_at)
     fleet.seen.append(f"CRASHED, signal 9, told after {told - killed_at:.2f} s")
 
 
@@ -113,7 +113,7 @@ def test_a8_one_that_dies_at_once_is_given_up_after_its_third_failure(fleet: Fle
     told = fleet.events("hasty")
     begun = moments(told, "agent.starting")
     assert len(begun) == 3
-    assert begun[1] - begun[0] < 1.0 + watch.starved_s
+    assert watch.within(1.0, begun[1] - begun[0])
     # An entry gets its time when it is written down, which may be late.
     assert begun[2] - begun[1] >= 1.95 - watch.starved_s
     assert [event["event"] for event in told].count("agent.escalated") == 1
@@ -139,19 +139,28 @@ def test_a9_what_cannot_be_run_is_named_with_errno_path_and_hint(fleet: Fleet) -
     (root / "odd").write_text("#!/no/such/interpreter\n")
     (root / "odd").chmod(0o755)
     cases = {
-        "missing": ("/no/such/program", "ENOENT", "/no/such/program"),
-        "folder": (str(root / "agents.d"), "EACCES", "agents.d"),
-        "plain": (str(root / "plain"), "EACCES", "plain"),
-        "odd": (str(root / "odd"), "ENOENT", "interpreter"),
+        "missing": ("/no/such/program", "ENOENT", ""),
+        "folder": (str(root / "agents.d"), "EACCES", "(it is a directory)"),
+        "plain": (str(root / "plain"), "EACCES", f"(not executable; chmod +x {root}/plain)"),
+        "odd": (str(root / "odd"), "ENOENT", "(interpreter not found: /no/such/interpreter)"),
     }
     for name, (command, _, _) in cases.items():
         fleet.agent(name, [command], NO_BEATS)
     fleet.start()
-    for name, (_, errno, word) in cases.items():
-        shown = fleet.until(name, lambda s: s["reason"] == "SPAWN_FAILED")
-        assert errno in shown["evidence"], (name, shown["evidence"])
-        assert word in shown["evidence"], (name, shown["evidence"])
-        assert fleet.until(name, lambda s: s["failures"] >= 1)["pid"] is None
+    for name, (command, errno, hint) in cases.items():
+        told = refused(fleet, name)
+        assert told.startswith(f"{errno}: {command}: "), (name, told)
+        assert told.endswith(hint), (name, told)
+
+
+def refused(fleet: Fleet, name: str) -> str:
+    """Why an agent's start failed, once that is counted as a failure of it."""
+    shown = fleet.until(name, lambda s: s["reason"] == "SPAWN_FAILED" and s["failures"] >= 1)
+    assert shown["pid"] is None
+    # What the host is short of is tried again, and is no failure.
+    assert not [event for event in fleet.events(name) if "tried again" in event["message"]]
+    evidence: str = shown["evidence"]
+    return evidence
 
 
 def test_a10_a_start_that_the_system_refuses_fails_alone(fleet: Fleet) -> None:
@@ -161,9 +170,14 @@ def test_a10_a_start_that_the_system_refuses_fails_alone(fleet: Fleet) -> None:
     fleet.sleeper("big", f'environment = {{ BIG = "{"x" * 200_000}" }}')
     fleet.start()
     assert fleet.until_state("fine", "running")["failures"] == 0
-    for name, word in (("nowhere", "/no/such/place"), ("nobody", "no-such-user"), ("big", "E2BIG")):
-        shown = fleet.until(name, lambda s: s["reason"] == "SPAWN_FAILED")
-        assert word in shown["evidence"], (name, shown["evidence"])
+    cases = {
+        "nowhere": "ENOENT: /no/such/place: ",
+        "nobody": "EINVAL: user 'no-such-user': ",
+        "big": "E2BIG: environment variable BIG",
+    }
+    for name, words in cases.items():
+        told = refused(fleet, name)
+        assert told.startswith(words), (name, told)
 
 
 def test_a13_fifty_killed_in_one_loop_are_fifty_exact_ends_and_fifty_starts(fleet: Fleet) -> None:
@@ -184,13 +198,13 @@ def test_a13_fifty_killed_in_one_loop_are_fifty_exact_ends_and_fifty_starts(flee
         )
 
     fleet.until_true(all_up)
-    fair_s = watch.fair_s
+    in_time, fair_s = watch.within(2.0), watch.fair_s
     for agent in fleet.ask("status")["agents"]:
         if agent["name"] == INNOCENT:
             continue
         assert (agent["restarts"], agent["failures"]) == (1, 1)
         assert (agent["last_exit"]["signal"], agent["last_exit"]["reason"]) == (9, "CRASHED")
-    assert fair_s < 2.0
+    assert in_time, (watch.wall_s, fair_s)
     for name in names:
         assert len(fleet.events(name, "agent.starting")) == 2, "one restart each, and no more"
     fleet.seen.append(f"50 exact ends, 50 single restarts, all up after {fair_s:.1f} s")
@@ -217,8 +231,15 @@ def test_a14_an_end_before_the_first_heartbeat_never_became_ready(fleet: Fleet) 
     assert (shown["last_exit"]["reason"], shown["last_exit"]["code"]) == ("EXITED", 7)
     assert "never became ready" in shown["last_exit"]["evidence"]
     assert shown["failures"] == 1
-    shown = fleet.until("early", lambda s: s["last_exit"] is not None)
-    assert "never became ready" in shown["last_exit"]["evidence"]
+    # Done is done: by A1 an exit with 0 is no failure. That it never said so is told all the same.
+    shown = fleet.until_state("early", "completed")
+    assert (shown["last_exit"]["reason"], shown["failures"]) == ("COMPLETED", 0)
+    fleet.until_true(lambda: fleet.events("early", "agent.completed"))
+    (completed,) = fleet.events("early", "agent.completed")
+    assert completed["severity"] == "warning"
+    for words in ("never became ready", 'it never said "done" or "draining"'):
+        assert words in completed["message"], completed["message"]
+    fleet.until_true(lambda: fleet.ask("incidents", select=["early"])["incidents"])
 
 
 def test_a14_one_that_never_beats_is_ended_at_its_startup_timeout(fleet: Fleet) -> None:
@@ -226,9 +247,10 @@ def test_a14_one_that_never_beats_is_ended_at_its_startup_timeout(fleet: Fleet) 
     text = 'startup_timeout = "500ms"\n[restart]\npolicy = "never"'
     fleet.agent("silent", ["sleep", "600"], text)
     fleet.start()
-    last = fleet.until("silent", lambda s: s["last_exit"] is not None)["last_exit"]
-    assert last["reason"] == "STARTUP_TIMEOUT"
-    assert "never became ready within 500ms" in last["evidence"]
+    shown = fleet.until("silent", lambda s: s["last_exit"] is not None)
+    assert shown["last_exit"]["reason"] == "STARTUP_TIMEOUT"
+    assert "never became ready within 500ms" in shown["last_exit"]["evidence"]
+    assert shown["failures"] == 1
 
 
 def test_a20_a_launcher_that_ignores_sigchld_costs_no_status(fleet: Fleet) -> None:

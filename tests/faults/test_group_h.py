@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.alert_receivers import sink_shown, until_delivered, webhook, with_sinks
-from tests.daemon.harness import PYTHON, RUN, WAIT_S
+from tests.daemon.harness import PYTHON, RUN, WAIT_S, Refused, alive
 from tests.faults.guard import Fleet
-from tests.faults.test_groups_e_f_g import fill
 from tests.sinks.receiver import Receiver
 
 NEVER = '[restart]\npolicy = "never"'
@@ -92,6 +91,57 @@ def test_h1_an_incident_on_a_full_disk_is_alerted_at_once_and_kept_when_there_is
     small.start()
     assert incidents(small) == told, "they outlive the daemon"
     assert sink_shown(small, "pager")["waiting"] == 0
+
+
+@pytest.mark.root
+@pytest.mark.timeout(120)
+def test_h1_h2_a_full_disk_is_told_and_a_kill_is_recorded_from_the_reserve(small: Fleet) -> None:
+    small.sleeper("one")
+    small.sleeper("two")
+    small.start()
+    pids = {name: small.until_state(name, "running")["pid"] for name in ("one", "two")}
+    filler = small.root / "state" / "filler"
+    fill(filler)
+    small.until_true(lambda: "disk full" in storage(small))
+    for deed in ("hold", "pause", "restart"):
+        with pytest.raises(Refused) as refused:
+            small.ask(deed, select=["two"])
+        assert refused.value.error["code"] == "storage_unavailable", deed
+    small.sleeper("three")
+    assert small.ask("reload", dry_run=True)["added"] == ["three"], "nothing is to be recorded"
+    (small.root / "agents.d" / "three.toml").unlink()
+    small.ask("kill", select=["one"])
+    shown = small.until("one", lambda s: s["pid"] is None)
+    assert (shown["intent"], alive(pids["one"])) == ("killed", False)
+    small.crash()
+    small.start()
+    assert filler.exists()
+    assert small.status("one")["intent"] == "killed", "recorded on a full disk"
+    assert small.status("two")["pid"] == pids["two"]
+    # What is left of the reserve is the next daemon's room, until that is full, too.
+    fill(filler.with_name("more"))
+    small.until_true(lambda: "disk full" in storage(small))
+    filler.unlink()
+    small.until_true(lambda: storage(small) == "ok")
+    small.until_true(lambda: small.events(kind="daemon.storage"))
+    told = [event["message"] for event in small.events(kind="daemon.storage")]
+    assert any("disk full" in message for message in told), told
+    small.ask("restart", select=["two"])
+    small.crash()
+    small.start()
+    assert small.status("one")["intent"] == "killed"
+    small.seen.append(f"told: {told[0]}")
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        size = 1 << 20
+        while size:
+            try:
+                file.write(b"\0" * size)
+            except OSError:
+                size //= 2
 
 
 def opened_to_all(state: Path) -> None:

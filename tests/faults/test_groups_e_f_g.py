@@ -1,6 +1,7 @@
 """Groups E, F and G as far as a real daemon shows them: memory, output, and a second daemon."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -10,30 +11,41 @@ import pytest
 
 from tests.daemon.harness import PYTHON, RUN, WAIT_S, alive
 from tests.faults.guard import PROGRAMS, Fleet
+from tests.faults.programs.starvation import waited_ms
 from tests.stopwatch import Stopwatch
 
 REEXEC_S_MAX = 3.0
 RESTARTS = int(os.environ.get("AGENTD_REAL_RESTARTS", "150"))
 PLAIN = "[heartbeat]\nrequired = false\n"
 MIB = 1 << 20
+LOUD = ["sh", "-c", "exec yes 'a line of output that never ends'"]
 
 
 # --- E
 
 
-def test_e1_a_real_leak_is_restarted_at_its_limit_by_sampling(fleet: Fleet) -> None:
+def test_e1_a_real_leak_is_told_before_its_limit_and_restarted_at_it(fleet: Fleet) -> None:
     text = (
-        '[restart]\ncooldown = "60s"\n[memory]\nlimit = "120M"\nsample = "200ms"\n'
+        '[restart]\ncooldown = "60s"\n[memory]\nlimit = "64M"\nsample = "100ms"\n'
         'settle = "1s"\non_limit = "restart"\n'
     )
-    words = [PYTHON, "-S", str(PROGRAMS / "hoarder.py"), "leader", "40"]
+    words = [PYTHON, "-S", str(PROGRAMS / "hoarder.py"), "leader", "4"]
     fleet.agent("leak", words, text + PLAIN)
     fleet.start()
     first = fleet.until("leak", lambda s: s["pid"])["pid"]
+    fleet.until_true(lambda: fleet.events("leak", "memory.leak"))
+    assert fleet.status("leak")["pid"] == first, "it still runs when people are told"
     last = fleet.until("leak", lambda s: s["pid"] not in (None, first))["last_exit"]
-    assert last["reason"] in ("MEMORY_LIMIT", "MEMORY_LEAK"), last
-    kinds = [event["event"] for event in fleet.events("leak")]
-    assert "memory.pressure" in kinds or "memory.limit" in kinds
+    assert last["reason"] == "MEMORY_LIMIT", last
+    told = [event for event in fleet.events("leak") if event["event"].startswith("memory.")]
+    kinds = [event["event"] for event in told]
+    assert [kind for kind in kinds if kind in ("memory.leak", "memory.limit")] == [
+        *("memory.leak", "memory.limit")
+    ]
+    leak = told[kinds.index("memory.leak")]
+    assert "the limit of 64 MiB is reached in about" in leak["message"]
+    assert leak["data"]["forecast_s"] > 0
+    fleet.seen.append(f"told at {leak['data']['used']:.0%} of its limit: {leak['message']}")
 
 
 def test_e3_a_sudden_growth_is_ended_at_the_limit_and_is_no_leak(fleet: Fleet) -> None:
@@ -74,9 +86,12 @@ def test_e4_the_memory_of_helpers_counts(fleet: Fleet) -> None:
 
 def test_f1_an_agent_that_prints_without_end_stays_within_its_size(fleet: Fleet) -> None:
     text = '[logs]\nmax_size = "4M"\n' + PLAIN
-    fleet.agent("loud", ["sh", "-c", "exec yes 'a line of output that never ends'"], text)
+    fleet.configure(daemon='log_level = "debug"')
+    fleet.agent("loud", LOUD, text)
     fleet.start()
-    fleet.until_state("loud", "running")
+    plain_rate = rate_into(fleet.root / "plain")
+    pid = fleet.until_state("loud", "running")["pid"]
+    waited_s, first = waited_ms(Path(f"/proc/{pid}")) / 1000, sum(disk_use(fleet, "loud"))
     begun, cpu = time.monotonic(), cpu_s(fleet.pid)
     seen: list[tuple[float, int, int]] = []
 
@@ -86,9 +101,11 @@ def test_f1_an_agent_that_prints_without_end_stays_within_its_size(fleet: Fleet)
         return time.monotonic() - begun > 4 and dropped > 0
 
     fleet.until_true(trimmed)
-    # It was never held up: a pipe that nobody empties fits 64 KiB.
+    # It is never held up for long: a write waits while the file system shortens its file.
     written = seen[-1][2]
-    assert written > 16 * MIB, written
+    waited_s = waited_ms(Path(f"/proc/{pid}")) / 1000 - waited_s
+    rate = (written - first) / (seen[-1][0] - begun - waited_s)
+    assert rate >= min(100 * MIB, plain_rate / 2), (rate / MIB, plain_rate / MIB)
     assert cpu_s(fleet.pid) - cpu < 0.5 * (time.monotonic() - begun)
     fleet.ask("stop", select=["loud"])
     fleet.until_state("loud", "stopped")
@@ -105,8 +122,24 @@ def test_f1_an_agent_that_prints_without_end_stays_within_its_size(fleet: Fleet)
     assert any("a line of output that never ends" in str(line) for line in lines)
     fleet.seen.append(
         f"{written / MIB:.0f} MiB written, at most {used_max / MIB:.1f} MiB of disk used, "
-        f"{(written - seen[-1][1]) / MIB:.0f} MiB trimmed"
+        f"{(written - seen[-1][1]) / MIB:.0f} MiB trimmed; {rate / MIB:.0f} MiB/s, "
+        f"into a plain file {plain_rate / MIB:.0f} MiB/s"
     )
+    assert re.search(r"log\.trimmed agent=loud bytes=\d+", fleet.log_all())
+
+
+def rate_into(path: Path) -> float:
+    """Bytes a second that the loud one writes into a file of its own, when it has a core."""
+    with path.open("ab") as file, subprocess.Popen(LOUD, stdout=file) as writer:
+        begun, took_s, waited_s = time.monotonic(), 0.0, 0.0
+        while took_s < 0.5 and path.stat().st_size < 256 * MIB:
+            time.sleep(0.01)
+            took_s = time.monotonic() - begun
+        waited_s, written = waited_ms(Path(f"/proc/{writer.pid}")) / 1000, path.stat().st_size
+        took_s = time.monotonic() - begun
+        writer.kill()
+    path.unlink()
+    return written / (took_s - waited_s)
 
 
 def cpu_s(pid: int) -> float:
@@ -178,12 +211,12 @@ def test_g8_a_reexec_under_200_beats_a_second_charges_nobody(fleet: Fleet) -> No
         fleet.signal(signal.SIGUSR2)
         fleet.await_notify("READY=1")
         fleet.ask("ping")
-        gap_s, fair_s = watch.wall_s, watch.fair_s
+        in_time, gap_s, fair_s = watch.within(REEXEC_S_MAX), watch.wall_s, watch.fair_s
     for name in names:
         after = fleet.until(name, lambda s, n=before[name]["heartbeats"]: s["heartbeats"] > n + 10)
         assert (after["pid"], after["failures"]) == (before[name]["pid"], 0)
         assert after["health"] == "healthy"
-    assert fair_s <= REEXEC_S_MAX, (fair_s, gap_s)
+    assert in_time, (fair_s, gap_s)
     told = {event["event"] for event in fleet.journal()}
     assert not told & {"agent.degraded", "agent.unreachable", "agent.exited"}
     fleet.seen.append(f"no answer for {gap_s:.1f} s, {fair_s:.1f} s of them with a core")
@@ -205,6 +238,39 @@ def test_g12_a_daemon_that_hangs_and_is_killed_leaves_agents_to_the_next(fleet: 
     assert (after["pid"], after["failures"]) == (before["pid"], 0)
 
 
+# Asked of itself while a file is there, the loop stands still until it is gone.
+STANDING = """
+import os, time; from agentd.daemon import facts
+measured = facts.own_rss_bytes
+def own_rss_bytes():
+    while os.path.exists({mark!r}):
+        open({mark!r} + ".stands", "w").close(); time.sleep(0.01)
+    return measured()
+facts.own_rss_bytes = own_rss_bytes
+"""
+
+
+def test_g12_the_watchdog_is_fed_by_the_loop_and_by_nothing_else(fleet: Fleet) -> None:
+    mark, stands = fleet.root / "mark", fleet.root / "mark.stands"
+    fleet.run = STANDING.format(mark=str(mark)) + fleet.run
+    fleet.start(env={"WATCHDOG_USEC": "4000000"})  # fed once a second
+
+    def fed() -> bool:
+        return "WATCHDOG=1" in fleet.heard()
+
+    fleet.until_true(fed)
+    with fleet.away(), fleet.connect() as channel:
+        mark.touch()
+        channel.sendall(b'{"id": 1, "cmd": "status", "args": {}}\n')
+        fleet.until_true(stands.exists)
+        fleet.heard()
+        time.sleep(2.5)  # the fault itself
+        assert not fed(), "fed while the loop stood still"
+        mark.unlink()
+        fleet.until_true(fed)
+    fleet.seen.append("no WATCHDOG=1 for 2.5 s of a loop that stands still, then again")
+
+
 @pytest.mark.timeout(60 + RESTARTS)
 def test_g14_hundreds_of_restarts_leave_nothing_behind(fleet: Fleet) -> None:
     fleet.sleeper("one")
@@ -221,55 +287,3 @@ def test_g14_hundreds_of_restarts_leave_nothing_behind(fleet: Fleet) -> None:
     assert rss[-1] <= 1.05 * rss[0], (rss[0], rss[-1])
     shown = fleet.until_state("one", "running")
     assert (shown["failures"], len(fleet.leaders("one"))) == (0, 1)
-
-
-@pytest.mark.root
-def test_h1_h2_a_full_disk_is_told_and_a_kill_is_still_recorded(fleet: Fleet) -> None:
-    state = fleet.root / "state"
-    state.mkdir(mode=0o700)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "none", str(state)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("no tmpfs may be mounted here")
-    try:
-        fleet.sleeper("one")
-        fleet.sleeper("two")
-        fleet.start()
-        pid = fleet.until_state("one", "running")["pid"]
-        fill(state / "filler")
-        fleet.until_true(lambda: not alive(pid) or kill(fleet, "one"))
-        shown = fleet.until("one", lambda s: s["pid"] is None)
-        assert shown["intent"] == "killed"
-        assert not alive(pid)
-        assert fleet.status("two")["state"] == "running"
-        fleet.sleeper("three")
-        assert fleet.ask("reload", dry_run=True)["added"] == ["three"], "nothing is to be recorded"
-        (state / "filler").unlink()
-        fleet.until_true(lambda: fleet.ask("status")["daemon"]["storage"] == "ok")
-        fleet.crash()
-        fleet.start()
-        assert fleet.status("one")["intent"] == "killed"
-        fleet.verify()
-        fleet.idle_files = None
-        fleet.end()
-        fleet.process = None
-    finally:
-        fleet.close()
-        subprocess.run(["umount", "-l", str(state)], check=True)
-
-
-def kill(fleet: Fleet, name: str) -> bool:
-    fleet.ask("kill", select=[name])
-    return True
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as file:
-        size = 1 << 20
-        while size:
-            try:
-                file.write(b"\0" * size)
-            except OSError:
-                size //= 2

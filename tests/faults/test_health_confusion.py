@@ -33,6 +33,8 @@ WATCHED = f"{ALERT}on_unreachable = 'alert'\n"
 CORPSE = f"{ALERT}no_progress_after = '{CORPSE_S:.0f}s'\n[memory]\nsample = '200ms'\n"
 HARM = {"agent.unreachable", "agent.restarting", "agent.exited", "agent.escalated"}
 
+BEAT_S = 0.1  # of programs/trouble.py
+
 # What each is in the end, how long after its cause at the soonest, and what is told of it.
 STALLS = {
     "stopped": ("unreachable", UNREACHABLE_S, "agent.unreachable"),
@@ -40,6 +42,8 @@ STALLS = {
     "tls": ("unreachable", UNREACHABLE_S, "agent.unreachable"),
     "spin": ("unreachable", UNREACHABLE_S, "agent.unreachable"),
     "beside": ("degraded", CORPSE_S, "agent.degraded"),
+    # Nobody says of these beats that they come from beside the loop.
+    "beside-unmarked": ("degraded", CORPSE_S, "agent.degraded"),
 }
 EXPLAINED = {"call": "", "tool": "", "silence": "=600", "human": "", "parked": ""}
 
@@ -79,7 +83,8 @@ def test_b1_b2_b3_every_true_stall_is_found_within_its_threshold_and_a_second(fl
     fleet.program("stopped", "trouble", "on", text=WATCHED)
     for name in ("lock", "tls", "spin"):
         fleet.program(name, "trouble", f"{name}={causes / name}", text=WATCHED)
-    fleet.program("beside", "trouble", f"beside={causes / 'beside'}", text=CORPSE)
+    for name in ("beside", "beside-unmarked"):
+        fleet.program(name, "trouble", f"{name}={causes / name}", text=CORPSE)
     fleet.start()
     starvation = Starvation(fleet.pid)
     pid = fleet.until("stopped", lambda s: s["heartbeats"] > 3)["pid"]
@@ -110,6 +115,21 @@ def test_b1_b2_b3_every_true_stall_is_found_within_its_threshold_and_a_second(fl
         assert since - cause - lost_s <= threshold_s + LATE_S_MAX, (name, words, lost_s)
         assert found - cause > threshold_s - EARLY_S_MAX, (name, words, "before it is due")
     os.kill(pid, signal.SIGCONT)
+
+
+def test_b3_a_loop_that_spins_under_beats_that_seem_its_own_is_not_found(fleet: Fleet) -> None:
+    """What can't be told from work: the core is in use, and the loop seems to go round."""
+    cause = fleet.root / "cause"
+    fleet.program("beside-spin", "trouble", f"beside-spin={cause}", text=CORPSE)
+    fleet.start()
+    fleet.until_true(cause.exists)
+    before = fleet.status("beside-spin")["heartbeats"]
+    # So many as are found where they are marked, and as many again.
+    fleet.until("beside-spin", lambda s: s["heartbeats"] > before + 2 * CORPSE_S / BEAT_S)
+    shown = fleet.status("beside-spin")
+    assert (shown["health"], shown["no_progress"]) == ("healthy", None), shown
+    assert not fleet.events("beside-spin", "agent.degraded")
+    fleet.seen.append("beside-spin: not found")
 
 
 def unharmed(fleet: Fleet, names: list[str]) -> None:

@@ -2,12 +2,18 @@
 
 stuck: reads from a socket that nobody writes to. spin: works without end. beside: hangs while
 a second thread beats. lock: waits for a lock that it holds itself. tls: shakes hands with a peer
-that never answers. Each of these notes the moment in the file FILE, if it is given as =FILE.
+that never answers. beside-unmarked, beside-spin: a second thread beats as the loop itself would,
+which hangs, or works without end. Each of these notes the moment in the file FILE, if it is given
+as =FILE.
 
-silence=S: announces it, and is silent. drain: says it shuts down, and is silent. call: opens a
-call of a model without an answer; tool: one of a tool. human: waits for a person. parked: was told
-by its provider when to come back. print=BYTES: beats on, and prints a numbered line of so many
-bytes between two beats. deaf: ignores SIGTERM, as do all its children.
+loop: one step, over and over, the moment of each in its log. idle: beats, and does nothing else.
+leave and drain: say in each beat that they shut down, and do as the two before. They note when,
+too.
+
+silence=S: announces it, and is silent. call: opens a call of a model without an answer; tool: one
+of a tool. human: waits for a person. parked: was told by its provider when to come back.
+print=BYTES: beats on, and prints a numbered line of so many bytes between two beats. deaf: ignores
+SIGTERM, as do all its children.
 """
 
 import json
@@ -95,14 +101,44 @@ def beside(channel: socket.socket, figure: str) -> None:
     stuck(channel, figure)
 
 
+def beside_unmarked(channel: socket.socket, figure: str) -> None:
+    threading.Thread(target=beat_on, args=(channel,)).start()
+    stuck(channel, figure)
+
+
+def beside_spin(channel: socket.socket, figure: str) -> None:
+    threading.Thread(target=beat_on, args=(channel,)).start()
+    spin(channel, figure)
+
+
 def silence(channel: socket.socket, figure: str) -> None:
     beat(channel, silence_s=float(figure))
     time.sleep(600)
 
 
-def drain(channel: socket.socket, _figure: str) -> None:
-    beat(channel, status="shutting_down")
-    time.sleep(600)
+def loop(channel: socket.socket, figure: str, status: str = "working") -> None:
+    note(figure)
+    step = {"type": "step", "tool": "look", "args_fp": "a" * 16, "out_fp": "b" * 16, "out_len": 5}
+    while True:
+        beat(channel, status=status)
+        sys.stdout.write(f"{time.time()}\n")
+        sys.stdout.flush()
+        channel = beat(channel, **step)
+        time.sleep(0.05)
+
+
+def leave(channel: socket.socket, figure: str) -> None:
+    loop(channel, figure, "shutting_down")
+
+
+def idle(channel: socket.socket, figure: str) -> None:
+    note(figure)
+    beat_on(channel)
+
+
+def drain(channel: socket.socket, figure: str) -> None:
+    note(figure)
+    beat_on(channel, status="shutting_down")
 
 
 def call(channel: socket.socket, _figure: str) -> None:
@@ -141,7 +177,12 @@ TROUBLES: dict[str, Callable[[socket.socket, str], None]] = {
     "lock": lock,
     "tls": tls,
     "beside": beside,
+    "beside-unmarked": beside_unmarked,
+    "beside-spin": beside_spin,
     "silence": silence,
+    "loop": loop,
+    "leave": leave,
+    "idle": idle,
     "drain": drain,
     "call": call,
     "tool": tool,
