@@ -39,7 +39,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]
-    """`10m` (ago), or a date and time as ISO 8601 (local without a zone), as wall ms."""
+    """`10m` (ago), or a date and time as ISO 8601 (local without a zone), as wall ms.
+
+    A local time that a change of the clocks has twice or never is the earlier of what it may mean.
+    """
 
     name = "time"
 
@@ -54,13 +57,14 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
             return value
         text = str(value)
         try:
-            wall_ms = int(datetime.fromisoformat(text).timestamp() * 1000)
+            told = datetime.fromisoformat(text)
+            wall_ms = min(int(told.replace(fold=fold).timestamp() * 1000) for fold in (0, 1))
         except (ValueError, OverflowError):  # then it is a duration
             try:
                 wall_ms = int(time.time() * 1000) - parse_duration(text)
             except ValueError as error:
-                told = f'{text!r} is neither "10m" nor "2026-11-21T08:00"'
-                self.fail(str(error) if "longer than" in str(error) else told, param, ctx)
+                why = f'{text!r} is neither "10m" nor "2026-11-21T08:00"'
+                self.fail(str(error) if "longer than" in str(error) else why, param, ctx)
         if wall_ms < 0:
             self.fail(f"{text!r} lies before 1970", param, ctx)
         return wall_ms

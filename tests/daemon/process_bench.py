@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ from agentd.daemon.sweep import SweepForest
 
 WAIT_S = 10.0
 NS_LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+V1 = Path("/sys/fs/cgroup")
 PYTHON = sys.executable
 Some = TypeVar("Some")
 
@@ -190,6 +191,24 @@ def move_to_group(pid: int, group: Path) -> None:
 def give_pid_away(pid: int) -> None:
     """Have the next process get this pid, if it is free."""
     NS_LAST_PID.write_text(str(pid - 1), encoding="ascii")
+
+
+@contextlib.contextmanager
+def v1_group(controller: str) -> Iterator[Path]:
+    """Give a cgroup v1 group; skip where there is no such hierarchy to write to."""
+    group = V1 / controller / f"agentd-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip(f"no cgroup v1 {controller} hierarchy to write to")
+    try:
+        yield group
+    finally:
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+                break
+            os.sched_yield()
 
 
 def can_make_cgroups() -> bool:

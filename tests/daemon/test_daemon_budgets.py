@@ -50,7 +50,7 @@ def test_inv11_a_daemon_that_is_killed_after_the_decision_has_forgotten_nothing(
     daemon.crash()
     daemon.start()
     shown = daemon.until_state("burner", "paused")
-    assert used(shown) >= used(before) > 1_000
+    assert 1_000 < used(before) <= used(shown) <= used(before) + 500  # what was on its way
     assert shown["pid"] == before["pid"]
     assert shown["budgets"][0]["exceeded"]
     row = resume(daemon)

@@ -4,12 +4,18 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from tests.daemon.harness import PYTHON, RUN, WAIT_S, Daemon, alive
+from agentd.daemon import host
+from tests.daemon.harness import PYTHON, RUN, WAIT_S, Daemon, alive, read_line
+from tests.daemon.process_bench import give_pid_away
 from tests.stopwatch import Stopwatch
 
 
@@ -155,15 +161,49 @@ def test_g3_an_agent_that_ended_unseen_is_decided_once_and_nothing_is_invented(
 
 
 def test_g5_a_process_that_was_never_recorded_is_found_and_not_doubled(daemon: Daemon) -> None:
+    """Not for a moment: whoever starts a second copy and ends one of them afterwards is seen."""
     daemon.sleeper("one")
     daemon.start()
     pid = daemon.until_state("one", "running")["pid"]
     daemon.crash()
     forget_spawns(daemon.root / "state")
-    daemon.start()
-    daemon.until_state("one", "running")
-    daemon.until_true(lambda: len(daemon.survivors()) == 1)
-    assert daemon.status("one")["pid"] in (pid, *daemon.survivors())
+    with Lookout(daemon) as lookout:
+        daemon.start()
+        assert daemon.until_state("one", "running")["pid"] == pid
+        lookout.until_looked()
+    assert lookout.most == {pid}
+    assert [event["data"]["pid"] for event in daemon.events("one", "agent.adopted")] == [pid]
+    assert len(daemon.events("one", "agent.starting")) == 1
+
+
+class Lookout:
+    """Looks at all processes again and again; knows the most that lived at once."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.most: set[int] = set()
+        self._daemon = daemon
+        self._looks = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def until_looked(self) -> None:
+        """Wait until a look that begins from now on is over."""
+        enough = self._looks + 2
+        self._daemon.until_true(lambda: self._looks >= enough)
+
+    def _look(self) -> None:
+        while not self._over.wait(0.01):
+            living = {pid for pid in self._daemon.survivors() if alive(pid)}
+            self.most = max(self.most, living, key=len)
+            self._looks += 1
 
 
 def forget_spawns(state: Path) -> None:
@@ -178,6 +218,63 @@ def forget_spawns(state: Path) -> None:
         "    base.commit()\n"
     )
     subprocess.run([PYTHON, "-c", code, str(state)], check=True, timeout=30)
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("orphans")
+@pytest.mark.parametrize("deed", ["stop", "kill"])
+def test_d5_a_stranger_with_the_pid_of_an_adopted_agent_is_left_untouched(
+    daemon: Daemon, deed: str
+) -> None:
+    """It isn't the daemon's own child: its pid is free before the daemon knows of its end.
+
+    A helper outlives it, so that there is somebody to be signalled.
+    """
+    script = "setsid sleep 600 & exec sleep 600"
+    daemon.agent("one", ["/bin/sh", "-c", script], "[heartbeat]\nrequired = false")
+    daemon.start()
+    pid = daemon.until_state("one", "running")["pid"]
+    daemon.until_true(lambda: len(daemon.survivors()) == 2)
+    daemon.crash()
+    assert daemon.start().status("one")["pid"] == pid
+    with daemon.connect(WAIT_S) as channel:
+        daemon.ask_on(channel, "ping")
+        daemon.signal(signal.SIGSTOP)
+        # What is asked comes before the news of the end.
+        line = {"id": "d5", "cmd": deed, "args": {"select": ["one"]}}
+        channel.sendall(json.dumps(line).encode() + b"\n")
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED)
+        with stranger_with(pid) as stranger:
+            daemon.signal(signal.SIGCONT)
+            assert json.loads(read_line(channel))["ok"]
+            daemon.until("one", lambda s: s["state"] == "stopped" and s["pid"] is None)
+            assert daemon.survivors() == []
+            assert stranger.poll() is None
+
+
+@pytest.fixture
+def orphans() -> Iterator[None]:
+    """Orphans of what is started here are ours to reap, at a moment of our own choice."""
+    host.become_subreaper()
+    yield
+    host._prctl(host._PR_SET_CHILD_SUBREAPER, 0)
+
+
+@contextmanager
+def stranger_with(pid: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a process of somebody else's that has this pid, which must be free."""
+    for _ in range(200):
+        give_pid_away(pid)
+        stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        try:
+            if stranger.pid == pid:
+                yield stranger
+                return
+        finally:
+            stranger.kill()
+            stranger.wait()
+    pytest.skip(f"pid {pid} was not to be had")
 
 
 def test_g6_a_second_daemon_is_refused_and_names_the_first(daemon: Daemon) -> None:

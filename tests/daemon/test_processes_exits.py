@@ -87,11 +87,15 @@ async def test_a9_a_bare_name_is_searched_in_the_agents_own_path(bench: Bench) -
 async def test_a10_a_missing_directory_fails_and_names_it(bench: Bench) -> None:
     failed = await bench.fails(config("sleep 1", directory="/no/such/place"))
     assert failed.error.startswith("ENOENT: /no/such/place")
+    assert not failed.shortage
 
 
 async def test_a10_an_unknown_user_or_group_fails_and_is_named(bench: Bench) -> None:
-    assert "no such user" in (await bench.fails(config("sleep 1", user="nobody-at-all"))).error
-    assert "no such group" in (await bench.fails(config("sleep 1", group="nobody-at-all"))).error
+    for kind in ("user", "group"):
+        failed = await bench.fails(config("sleep 1", **{kind: "nobody-at-all"}))
+        assert failed.error.startswith(f"EINVAL: {kind} 'nobody-at-all': ")
+        assert f"no such {kind}" in failed.error
+        assert not failed.shortage
 
 
 async def test_a10_a_variable_beyond_128_kib_fails_and_other_agents_are_unaffected(
@@ -100,6 +104,7 @@ async def test_a10_a_variable_beyond_128_kib_fails_and_other_agents_are_unaffect
     other = await bench.start(config("sleep 600"), agent="b")
     failed = await bench.fails(config("sleep 1", environment={"BIG": "x" * 200_000}))
     assert failed.error.startswith("E2BIG: environment variable BIG")
+    assert not failed.shortage
     assert procfs.stat_of(other.pid) is not None
 
 

@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,11 +23,11 @@ from tests.daemon.process_bench import (
     give_pid_away,
     move_to_group,
     open_files,
+    v1_group,
 )
 from tests.stopwatch import Stopwatch
 
 __all__ = ["bench", "cgroup_bench"]
-V1 = Path("/sys/fs/cgroup")
 LOOP_MS_MAX = 250
 
 
@@ -39,24 +37,6 @@ def python(program: str) -> list[str]:
 
 def shell(program: str) -> list[str]:
     return ["/bin/sh", "-c", program]
-
-
-@contextmanager
-def v1_group(controller: str) -> Iterator[Path]:
-    """Give a cgroup v1 group; skip where there is no such hierarchy to write to."""
-    group = V1 / controller / f"agentd-test-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError:
-        pytest.skip(f"no cgroup v1 {controller} hierarchy to write to")
-    try:
-        yield group
-    finally:
-        for _ in range(200):
-            with suppress(OSError):
-                group.rmdir()
-                break
-            os.sched_yield()
 
 
 async def test_b6_an_agent_that_ignores_sigterm_dies_of_the_kill(bench: Bench) -> None:

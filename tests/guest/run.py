@@ -1,24 +1,26 @@
 #!/usr/bin/env python3
 """agentd under a real systemd, in the guest: run by `make test-guest` as root.
 
-Prints a line a check and ends with `N passed, N failed`. Arguments name the sections to run; all
-of them, which is without any, reboot the guest in the end.
+Prints a line a check and ends with `N passed, N failed`. Arguments name the sections to run, all
+of them by default; the last one, `boots`, boots the guest twice.
 """
 
 import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).parent))
+import boots
 import ends
 import oom
 import plain
 import units
 import zoo
-from lab import BASE, CGROUPS, LIVING, PROJECT, Tally, agent, ask, running, sh, until, wait_for
+from lab import BASE, CGROUPS, PROJECT, Tally, ask, sh
 
 KEPT = Path(os.environ.get("LAB_OUT", "/lab/out"))
 CONFIG = Path("/etc/agentd")
@@ -68,45 +70,30 @@ def install(sections: Sequence[ModuleType]) -> None:
     sh("systemctl", "enable", "agentd")
 
 
-def reboot() -> None:
-    """Start the daemon with its agents, and reboot under it; this script is then run again."""
-    sh("systemctl", "start", "agentd")
-    wait_for("steady", state="running")
-    (KEPT / "rebooted").touch()
-    sh("systemctl", "--no-block", "reboot")
-    time.sleep(300)
-
-
-def after_the_reboot(tally: Tally) -> None:
-    tally.check("boot: systemd started the daemon", until(lambda: ask("ping")))
-    for name in LIVING:
-        tally.check(f"boot: {name} runs", wait_for(name, state="running"))
-    tally.check("boot: a kill outlives it", agent("killed").get("intent") == "killed")
-    tally.check("boot: a stop outlives it", agent("tree").get("intent") == "stopped")
-    tally.check("boot: neither of them runs", not running("sleep 9100[34]"))
-    tally.check("boot: no copy", len(running("sleep 91002")) == 1)
-
-
 def attempt(tally: Tally, check: object) -> None:
     """Run one group of checks; what it raises is its failure, not the end of the others."""
     try:
         check(tally)
     except Exception as error:  # noqa: BLE001 - the next group is to be seen too
-        tally.check(check.__name__, holds=False, seen=repr(error))
+        name = getattr(check, "__name__", repr(check))
+        tally.check(name, holds=False, seen=repr(error))
 
 
 def chosen() -> list[ModuleType]:
     """Return the sections that were named, or all of them, in their order."""
-    names = [word for argument in sys.argv[1:] for word in argument.split()] or [*SECTIONS]
-    return [section for name, section in SECTIONS.items() if name in names]
+    return [section for name, section in SECTIONS.items() if name in named()]
+
+
+def named() -> list[str]:
+    return [word for argument in sys.argv[1:] for word in argument.split()] or [*SECTIONS, "boots"]
 
 
 def main() -> None:
     assert (CGROUPS / "cgroup.controllers").exists(), "this is for the guest"
     KEPT.mkdir(parents=True, exist_ok=True)
     tally = Tally(KEPT / "tally.json")
-    if (KEPT / "rebooted").exists():
-        attempt(tally, after_the_reboot)
+    if (KEPT / "booting").exists():
+        attempt(tally, partial(boots.go_on, kept=KEPT))
         tally.end()
     sections = chosen()
     install(sections)
@@ -119,8 +106,8 @@ def main() -> None:
         for check in section.CHECKS:
             attempt(tally, check)
         print(f"     {section.__name__}: {time.monotonic() - begun_s:.0f} s", flush=True)
-    if os.environ.get("LAB_REBOOT") and len(sections) == len(SECTIONS):
-        reboot()
+    if os.environ.get("LAB_REBOOT") and "boots" in named():
+        boots.begin(KEPT)
     tally.end()
 
 

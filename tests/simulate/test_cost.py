@@ -86,11 +86,25 @@ def test_c17_a_single_spend_however_large_is_none(tmp_path: Path) -> None:
     assert not told.events("cost.runaway")
 
 
-def test_c17_a_cycle_is_a_warning_and_five_of_them_are_a_loop(tmp_path: Path) -> None:
-    trace = [*beats(0, 1_140, 1_000, 60), *beats(1_200, 1_440, 20_000, 60)]
-    told = tell(tmp_path, CONFIG, trace)
-    assert told.times("cost.spike") == [1_200]
-    assert told.times("cost.runaway") == [1_440]
+@pytest.mark.parametrize(
+    ("factor", "cycles", "spikes_at", "loops_at"),
+    [
+        (10, 1, [], []),
+        (10, 15, [], []),  # the bound itself is let pass, for as long as one likes
+        (11, 1, [1_200], []),
+        (11, 5, [1_200], []),
+        (11, 6, [1_200], [1_500]),  # by then all of three minutes stood above it
+        (20, 5, [1_200], [1_440]),
+    ],
+)
+def test_c17_more_than_ten_times_is_a_warning_and_a_loop_once_it_has_lasted(
+    tmp_path: Path, factor: int, cycles: int, spikes_at: list[float], loops_at: list[float]
+) -> None:
+    usual = beats(0, 1_140, 1_000, 60)
+    dear = beats(1_200, 1_200 + (cycles - 1) * 60, factor * 1_000, 60)
+    told = tell(tmp_path, CONFIG, [*usual, *dear])
+    assert told.times("cost.spike") == spikes_at
+    assert told.times("cost.runaway") == loops_at
 
 
 @pytest.mark.parametrize(
