@@ -157,9 +157,10 @@ class Writer:
             return taken, self._closing
 
     def _wait_s(self) -> float:
+        """Until something is due; while the disk refuses, until the next try, whatever waits."""
+        if self.trouble or self._ballast.spent or self._backlog:
+            return RETRY_MS / 1000
         due = [self._tidy_due_ms, self._lazy_due_ms, self._fold_due_ms]
-        if self.trouble or self._backlog:
-            due.append(_now_ms() + RETRY_MS)
         return max(0, min(one for one in due if one is not None) - _now_ms()) / 1000
 
     def _is_due(self) -> bool:

@@ -1,13 +1,16 @@
 """Full, read-only and foreign disks."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from agentd.core.states import Intent
+from agentd.store.committer import Job
 from agentd.store.rows import RequestRow, SpawnEnded, SpawnIntent
 from agentd.store.store import DirectoryRefused, StoreUnavailable
+from agentd.store.writer import RETRY_MS, Writer
 from tests.store.desk import Desk, event, fill, ids, persist, small_disk
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: root only")
@@ -41,6 +44,34 @@ def test_h1_a_full_disk_is_told_and_the_store_recovers_when_space_returns(tmp_pa
         assert "agent.exited" in [record.event for record, _ in desk.late]
         found = ids(desk.store)
         assert found == list(range(1, len(found) + 1))
+        desk.close()
+
+
+@needs_root
+@pytest.mark.parametrize("due", ["_lazy_due_ms", "_tidy_due_ms", "_fold_due_ms"])
+def test_h1_what_is_due_on_a_full_disk_waits_for_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, due: str
+) -> None:
+    """The thread that writes would spin otherwise, and keep the loop from handing over anything."""
+    with small_disk(tmp_path / "disk"):
+        desk = Desk(tmp_path / "disk" / "state")
+        desk.write(event())
+        use_up(desk)
+        tries_s: list[float] = []
+        write = Writer._write
+
+        def counted(writer: Writer, jobs: list[Job]) -> None:
+            tries_s.append(time.monotonic())
+            write(writer, jobs)
+
+        monkeypatch.setattr(Writer, "_write", counted)
+        monkeypatch.setattr(desk.store._writer, due, 1)
+        assert not desk.write(event()).ok
+        desk.wait_for(lambda: len(tries_s) >= 4)
+        # The first is that of the event, and another may have been on its way.
+        assert tries_s[3] - tries_s[1] >= 2 * RETRY_MS / 1000 * 0.9
+        (tmp_path / "disk" / "filler").unlink()
+        desk.wait_for_health(ok=True)
         desk.close()
 
 
