@@ -97,13 +97,10 @@ class Life:
         parts.diagnoses.announce()
 
     async def _recover(self) -> None:
-        parts = self._parts
-        recorded = Recorded(
-            {name: one.durable for name, one in parts.store.agents().items()},
-            parts.store.spawns(),
-            parts.store.spawn_intents(),
-            parts.givens.kept_pidfds,
-        )
+        parts, store = self._parts, self._parts.store
+        durables = {name: one.durable for name, one in store.agents().items()}
+        intents, kept = store.spawn_intents(), parts.givens.kept_pidfds
+        recorded = Recorded(durables, store.spawns(), intents, kept)
         if parts.store.rebuilt:
             self._tell_rebuilt()
         forest = parts.forest
@@ -293,8 +290,10 @@ class Life:
         """Raise what `Reloader.check` does, or `CannotStart`, where we would be gone by it."""
         await self._parts.reloader.check()
         await check_installed(self._parts.errands)
-        if self._stopping:
-            raise CannotStart("agentd is stopping")
+        trouble = self._parts.storage_error()
+        if trouble or self._stopping:
+            lost = f"what only this process remembers would be lost: {trouble}"
+            raise CannotStart("agentd is stopping" if self._stopping else lost)
 
     async def _asked_reexec(self, asked: Asked) -> Mapping[str, object]:
         await self._check_reexec()

@@ -107,6 +107,9 @@ def test_h1_h2_a_full_disk_is_told_and_a_kill_is_recorded_from_the_reserve(small
         with pytest.raises(Refused) as refused:
             small.ask(deed, select=["two"])
         assert refused.value.error["code"] == "storage_unavailable", deed
+    with pytest.raises(Refused) as refused:
+        small.ask("daemon", action="reexec")
+    assert "would be lost: disk full" in refused.value.error["message"]
     small.sleeper("three")
     assert small.ask("reload", dry_run=True)["added"] == ["three"], "nothing is to be recorded"
     (small.root / "agents.d" / "three.toml").unlink()
