@@ -100,6 +100,9 @@ def the_unit_with_a_user_runs_an_agent(tally: Tally) -> None:
     unit = Path("/etc/systemd/system/agentd.service")
     system = unit.read_text()
     sh("systemctl", "stop", "agentd")
+    # The one of root's daemon would be taken for its own, and refuse it.
+    gone = until(lambda: of_unit("agentd-agents", "ActiveState") == "inactive", 20)
+    tally.check("l12: the agents' unit of the other daemon is gone", gone)
     for place in places:
         place.rename(place.with_suffix(".kept"))
     try:
