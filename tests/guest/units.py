@@ -99,10 +99,7 @@ def the_unit_with_a_user_runs_an_agent(tally: Tally) -> None:
     places = [Path(place) for place in ("/etc/agentd", "/var/lib/agentd", "/var/log/agentd")]
     unit = Path("/etc/systemd/system/agentd.service")
     system = unit.read_text()
-    sh("systemctl", "stop", "agentd")
-    # The one of root's daemon would be taken for its own, and refuse it.
-    gone = until(lambda: of_unit("agentd-agents", "ActiveState") == "inactive", 20)
-    tally.check("l12: the agents' unit of the other daemon is gone", gone)
+    forget_the_agents_unit(tally)
     for place in places:
         place.rename(place.with_suffix(".kept"))
     try:
@@ -125,12 +122,21 @@ def the_unit_with_a_user_runs_an_agent(tally: Tally) -> None:
         stopped = sh("systemctl", "stop", "agentd")
         tally.check("l12: its stop ends its agent", stopped.returncode == 0 and not alive(own))
     finally:
-        sh("systemctl", "stop", "agentd")
+        forget_the_agents_unit(tally)
         for place in places:
             shutil.rmtree(place, ignore_errors=True)
             place.with_suffix(".kept").rename(place)
         unit.write_text(system)
         sh("systemctl", "daemon-reload")
+
+
+def forget_the_agents_unit(tally: Tally) -> None:
+    """End the daemon and the agents' unit of its user, as the documents say (operations.md)."""
+    sh("systemctl", "stop", "agentd")
+    gone = until(lambda: of_unit("agentd-agents", "ActiveState") == "inactive", 20)
+    tally.check("l12: the agents' unit ends with the daemon", gone)
+    Path("/run/systemd/transient/agentd-agents.service").unlink(missing_ok=True)
+    sh("systemctl", "daemon-reload")
 
 
 def status_of(pid: int) -> dict[str, str]:
