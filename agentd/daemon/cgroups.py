@@ -114,7 +114,7 @@ class CgroupTree:
             if error.errno not in _GONE:  # gone with its processes: nothing to let go
                 raise
         # Who could not be frozen was stopped by a signal, and by another daemon maybe.
-        tree.send_to(_stopped(self.members_now()), signal.SIGCONT)
+        tree.send_to(tree.stopped(self.members_now()), signal.SIGCONT)
 
     def frozen(self) -> bool:
         return counters(self.directory / "cgroup.events").get("frozen") == 1
@@ -255,15 +255,6 @@ def _alive(pids: Iterable[int]) -> dict[int, int]:
         stat = procfs.stat_of(pid)
         if stat is not None and not stat.dead:
             found[pid] = stat.start_time
-    return found
-
-
-def _stopped(members: tree.Members) -> dict[int, int]:
-    found = {}
-    for pid, start_time in members.items():
-        stat = procfs.stat_of(pid)
-        if stat is not None and stat.state == "T":
-            found[pid] = start_time
     return found
 
 

@@ -101,7 +101,7 @@ class Life:
         durables = {name: one.durable for name, one in store.agents().items()}
         intents, kept = store.spawn_intents(), parts.givens.kept_pidfds
         recorded = Recorded(durables, store.spawns(), intents, kept)
-        if parts.store.rebuilt:
+        if store.rebuilt:
             self._tell_rebuilt()
         forest = parts.forest
         populated = forest.populated() if isinstance(forest, CgroupForest) else {}
@@ -115,7 +115,7 @@ class Life:
             str(parts.givens.places.socket),
         )
         loaded = parts.reloader.loaded
-        self._baselines = stored.baselines(parts.store)
+        self._baselines = stored.baselines(store)
         await self._prices.read()
         await recovery.look(loaded.broken | loaded.config.agents.keys(), populated)
         # Between the adoptions and the event that tells of them nothing may happen.
@@ -124,17 +124,17 @@ class Life:
         for name in self._unclaimed:
             log.error("agent.unclaimed", agent=name, why="its config is wrong; left as it is")
         found = recovery.adopt(recorded.durables.keys() - self._unclaimed)
-        if not parts.store.rebuilt:
+        if not store.rebuilt:
             recovery.end_strangers()
         if isinstance(forest, CgroupForest):
             forest.tidy()
         parts.performer.carry(found.rows)
         self._civil.use(loaded.config.daemon.timezone)
         fates = self._with_baselines(found.fates)
-        spent = stored.spending(parts.store)
-        parts.loop.post(Started(fates, *stored.incidents(parts.store), spent))
-        if parts.store.unavailable:
-            parts.loop.post(StorageChanged(ok=False, evidence=parts.store.unavailable))
+        spent = stored.spending(store)
+        parts.loop.post(Started(fates, *stored.incidents(store), spent))
+        if store.unavailable:
+            parts.loop.post(StorageChanged(ok=False, evidence=store.unavailable))
         self._give_back(recorded)
 
     def _with_baselines(self, fates: Mapping[str, Fate]) -> dict[str, Fate]:
@@ -290,10 +290,10 @@ class Life:
         """Raise what `Reloader.check` does, or `CannotStart`, where we would be gone by it."""
         await self._parts.reloader.check()
         await check_installed(self._parts.errands)
-        trouble = self._parts.storage_error()
-        if trouble or self._stopping:
-            lost = f"what only this process remembers would be lost: {trouble}"
-            raise CannotStart("agentd is stopping" if self._stopping else lost)
+        if self._stopping:
+            raise CannotStart("agentd is stopping")
+        if trouble := self._parts.storage_error():
+            raise CannotStart(f"what only this process remembers would be lost: {trouble}")
 
     async def _asked_reexec(self, asked: Asked) -> Mapping[str, object]:
         await self._check_reexec()

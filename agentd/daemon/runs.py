@@ -216,10 +216,7 @@ class Run:
     async def _signal_tree(self, number: int, *, follow: bool) -> None:
         await self.tree.send(number)
         if follow:
-            for pid, start_time in (await self.tree.members()).items():
-                stat = procfs.stat_of(pid)
-                if stat is not None and stat.state in "Tt":
-                    tree.send_to({pid: start_time}, signal.SIGCONT)
+            tree.send_to(tree.stopped(await self.tree.members()), signal.SIGCONT)
 
     async def _freeze(self, effect: Freeze) -> None:
         error = await self.tree.freeze()

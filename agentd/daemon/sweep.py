@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -261,16 +261,18 @@ class SweepForest:
         found: set[str] = set()
         while wanted and time.monotonic() < end and (found or caught != wanted):
             latest = procfs.latest_orphans() if is_ours else procfs.newest(NEWEST)
-            found = self._catch_once(wanted, [pid for pid in latest if pid not in others], others)
+            found = self._catch_once(wanted, latest, others)
             caught |= found
 
-    def _catch_once(self, wanted: set[str], pids: list[int], others: set[int]) -> set[str]:
+    def _catch_once(self, wanted: set[str], pids: Iterable[int], others: set[int]) -> set[str]:
         """Kill those of `pids` that are of some trees; tell of which.
 
-        Added to `others` are those that are over, or another tree's.
+        `others` are known to be over, or another tree's, and not looked at again; it grows.
         """
         found = set()
         for pid in pids:
+            if pid in others:
+                continue
             stat = procfs.stat_of(pid)
             owner = self._owner(pid, stat) if stat is not None else None
             if stat is not None and owner in wanted:

@@ -105,6 +105,12 @@ def send_to(members: Members, number: int) -> None:
                 os.close(pidfd)
 
 
+def stopped(members: Members) -> dict[int, int]:
+    """Return those that stand still by a signal or a debugger."""
+    stats = ((pid, start_time, procfs.stat_of(pid)) for pid, start_time in members.items())
+    return {pid: at for pid, at, stat in stats if stat is not None and stat.state in "Tt"}
+
+
 def describe(members: Members) -> str:
     """Return evidence about what still lives, in one line."""
     shown = [procfs.describe(pid) for pid in list(members)[:DESCRIBED_MAX]]

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,22 +24,30 @@ channel.sendall(b'{"status":"done"}\\n')
 """
 
 
+@contextmanager
+def unrecorded(daemon: Daemon) -> Iterator[None]:
+    """A life of the daemon, begun and ended here, of which the disk has taken nothing."""
+    daemon.crash()
+    state, copy = daemon.root / "state", daemon.root / "copy"
+    shutil.copytree(state, copy)
+    daemon.start()
+    yield
+    daemon.crash()
+    shutil.rmtree(state)
+    shutil.copytree(copy, state)
+
+
 def test_inv1_an_incarnation_that_could_not_be_recorded_is_adopted_and_not_doubled(
     daemon: Daemon,
 ) -> None:
     daemon.sleeper("one")
     daemon.start()
     first = daemon.until_state("one", "running")["pid"]
-    daemon.crash()
-    state, copy = daemon.root / "state", daemon.root / "copy"
-    shutil.copytree(state, copy)
-    daemon.start()
-    daemon.ask("restart", select=["one"])
-    shown = daemon.until("one", lambda s: s["state"] == "running" and s["pid"] not in (None, first))
-    daemon.crash()
-    # As if the disk had taken nothing since the copy was made.
-    shutil.rmtree(state)
-    shutil.copytree(copy, state)
+    with unrecorded(daemon):
+        daemon.ask("restart", select=["one"])
+        shown = daemon.until(
+            "one", lambda s: s["state"] == "running" and s["pid"] not in (None, first)
+        )
     daemon.start()
     after = daemon.until_state("one", "running")
     assert (after["pid"], after["incarnation"]) == (shown["pid"], shown["incarnation"])
@@ -53,15 +63,9 @@ def test_inv2_a_pause_that_could_not_be_recorded_leaves_nobody_standing(daemon: 
     daemon.sleeper("one")
     daemon.start()
     pid = daemon.until_state("one", "running")["pid"]
-    daemon.crash()
-    state, copy = daemon.root / "state", daemon.root / "copy"
-    shutil.copytree(state, copy)
-    daemon.start()
-    daemon.ask("pause", select=["one"])
-    daemon.until_true(lambda: _stands(pid))
-    daemon.crash()
-    shutil.rmtree(state)
-    shutil.copytree(copy, state)
+    with unrecorded(daemon):
+        daemon.ask("pause", select=["one"])
+        daemon.until_true(lambda: _stands(pid))
     daemon.start()
     assert daemon.until_state("one", "running")["pid"] == pid
     daemon.until_true(lambda: not _stands(pid))
@@ -73,15 +77,9 @@ def test_inv3_what_was_stopped_for_good_does_not_live_on_unrecorded(daemon: Daem
     daemon.until_state("one", "running")
     daemon.ask("stop", select=["one"])
     daemon.until_state("one", "stopped")
-    daemon.crash()
-    state, copy = daemon.root / "state", daemon.root / "copy"
-    shutil.copytree(state, copy)
-    daemon.start()
-    daemon.ask("start", select=["one"])
-    daemon.until_state("one", "running")
-    daemon.crash()
-    shutil.rmtree(state)
-    shutil.copytree(copy, state)
+    with unrecorded(daemon):
+        daemon.ask("start", select=["one"])
+        daemon.until_state("one", "running")
     daemon.start()
     daemon.until_true(lambda: daemon.survivors() == [])
     assert daemon.until_state("one", "stopped")["intent"] == "stopped"

@@ -23,7 +23,6 @@ AGENTCTL = Path(sys.executable).with_name("agentctl")
 RELOAD_S_MAX = 2.0
 # Far below what two more readings of such a file take, if none were given back.
 KEPT_BYTES_MAX = 8 << 20
-PLAIN = "[heartbeat]\nrequired = false\n"
 
 
 def in_cooldown(fleet: Fleet, name: str) -> Document:
@@ -33,6 +32,19 @@ def in_cooldown(fleet: Fleet, name: str) -> Document:
     second = fleet.until(name, lambda s: s["state"] == "running" and s["pid"] not in (None, first))
     os.kill(second["pid"], signal.SIGKILL)
     return fleet.until_state(name, "cooldown")
+
+
+def assert_cools(fleet: Fleet, left_s: float, watch: Stopwatch) -> None:
+    """What was left of its cooldown as the watch began has gone down by the time since."""
+    shown = fleet.status("one")
+    assert shown["state"] == "cooldown"
+    assert abs(watch.wall_s + shown["cooldown_s"] - left_s) < 0.3 + watch.starved_s
+
+
+def assert_starts_when_due(fleet: Fleet, left_s: float, watch: Stopwatch) -> None:
+    fleet.until_state("one", "running")
+    assert watch.wall_s > left_s - 0.3
+    assert watch.within(left_s + 1.0)
 
 
 # --- I
@@ -61,12 +73,8 @@ def test_i1_a_jump_of_the_wall_clock_leaves_a_cooldown_as_it_is(fleet: Fleet) ->
         told = fleet.events("two", "agent.starting")[-1]["time"]
         ahead_s = datetime.fromisoformat(told).timestamp() - time.time()
         assert ahead_s == pytest.approx(jump_s, abs=60), "its clock has jumped"
-        shown = fleet.status("one")
-        assert shown["state"] == "cooldown"
-        assert abs(watch.wall_s + shown["cooldown_s"] - left_s) < 0.3 + watch.starved_s
-    fleet.until_state("one", "running")
-    assert watch.wall_s > left_s - 0.3
-    assert watch.within(left_s + 1.0)
+        assert_cools(fleet, left_s, watch)
+    assert_starts_when_due(fleet, left_s, watch)
     fleet.seen.append(f"an hour back, a day ahead: started {watch.wall_s:.1f} s after {left_s} due")
 
 
@@ -85,9 +93,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.mark.root
-def test_i2_a_suspend_while_it_is_down_ends_a_cooldown_and_is_no_silence(
-    fleet: Fleet,
-) -> None:
+def test_i2_a_suspend_while_it_is_down_ends_a_cooldown_and_is_no_silence(fleet: Fleet) -> None:
     """BOOTTIME an hour ahead for the next daemon, as after an hour of suspend in between."""
     fleet.sleeper("one", '[restart]\ncooldown = "300s"')
     fleet.program("beats", "trouble", "on")
@@ -114,12 +120,8 @@ def test_i3_a_cooldown_ends_when_it_would_have_without_the_outage(fleet: Fleet) 
     fleet.crash()
     time.sleep(1.5)  # the outage itself
     fleet.start()
-    shown = fleet.status("one")
-    assert shown["state"] == "cooldown"
-    assert abs(watch.wall_s + shown["cooldown_s"] - left_s) < 0.3 + watch.starved_s
-    fleet.until_state("one", "running")
-    assert watch.wall_s > left_s - 0.3
-    assert watch.within(left_s + 1.0)
+    assert_cools(fleet, left_s, watch)
+    assert_starts_when_due(fleet, left_s, watch)
 
 
 def test_i3_a_cooldown_that_ended_during_the_outage_is_not_begun_anew(fleet: Fleet) -> None:
