@@ -26,7 +26,7 @@ def go_on(tally: Tally, kept: Path) -> None:
     how = (kept / "booting").read_text()
     came_back(tally, how)
     if how == "shut down":
-        cut_the_power(kept)
+        cut_the_power(tally, kept)
     nobody_is_charged(tally, json.loads((kept / "before").read_text()))
 
 
@@ -40,17 +40,25 @@ def came_back(tally: Tally, how: str) -> None:
     tally.check("a19: there is no second copy", len(running("sleep 91002")) == 1, how)
 
 
-def cut_the_power(kept: Path) -> None:
+def cut_the_power(tally: Tally, kept: Path) -> None:
     """Have one failure on record, and reset the machine; what was not synced is lost."""
+    ask("reset", select=["other"])  # the sections before have counted some
+    tally.check("a19: its row of failures is empty", until(lambda: failures_of_other() == 0))
     pid = agent("other")["pid"]
     os.kill(pid, signal.SIGKILL)
-    until(lambda: agent("other").get("pid") not in (None, pid) and was("other")["failures"])
+    again = until(lambda: agent("other").get("pid") not in (None, pid))
+    tally.check("a19: one failure is on record", again and failures_of_other() == 1)
     sh("sync")  # of the guest's own files; the daemon's are on disk already
     (kept / "before").write_text(json.dumps({name: was(name) for name in LIVING}))
     (kept / "booting").write_text("power cut")
     sh("sync")
     Path("/proc/sysrq-trigger").write_text("b")
     time.sleep(300)
+
+
+def failures_of_other() -> int | None:
+    shown = agent("other")
+    return shown.get("failures") if shown.get("state") == "running" else None
 
 
 def was(name: str) -> Document:
