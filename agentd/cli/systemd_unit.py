@@ -27,7 +27,7 @@ NotifyAccess=main
 # stopped, and with it whatever a daemon that was killed in a stop has left behind.
 ExecStartPre=-+/bin/sh -c 'systemctl is-active -q {agents} || exec systemd-run -q --collect \\
     --unit={agents} --slice=agentd.slice --description="the agents of agentd" \\
-    -p Delegate=yes -p StopWhenUnneeded=yes -p Restart=always -p OOMPolicy=continue \\
+    -p Type=exec -p Delegate=yes -p StopWhenUnneeded=yes -p Restart=always -p OOMPolicy=continue \\
     -p OOMScoreAdjust=-900 {agents_identity}sleep infinity'
 {migration}Environment=AGENTD_CGROUP=../{agents}
 Slice=agentd.slice

@@ -166,11 +166,15 @@ class CgroupForest:
     def plant(self, incarnation_id: str, memory_limit_bytes: int, log_fd: int) -> CgroupTree:  # noqa: ARG002 - a sweep needs it
         leaf = self._leaf(incarnation_id)
         leaf.directory.mkdir(exist_ok=True)
-        if "memory" in self.ground.controllers and not (leaf.directory / "memory.max").exists():
-            # The group above has been made anew since: systemd restarted the unit that holds it.
-            prepared(self.ground)
-        if memory_limit_bytes:
-            leaf.limit_memory(memory_limit_bytes)
+        try:
+            if "memory" in self.ground.controllers and not (leaf.directory / "memory.max").exists():
+                # The group above has been made anew: systemd restarted the unit that holds it.
+                prepared(self.ground)
+            if memory_limit_bytes:
+                leaf.limit_memory(memory_limit_bytes)
+        except OSError:
+            leaf.remove()
+            raise
         return leaf
 
     def attach(self, incarnation_id: str, cgroup: str) -> CgroupTree | None:

@@ -23,6 +23,9 @@ from agentd.daemon.runs import Run, Stage
 
 SPAWNS_PER_CORE: Final = 2
 
+# Its tree's group is on its way out or not ready: systemd makes its unit anew.
+_GROUP_AWAY: Final = (errno.ENOENT, errno.ENODEV, errno.EBUSY, errno.EOPNOTSUPP)
+
 # After it left the gate: looked at again after so long, doubling; then taken for exec'ed.
 _EXEC_LOOK_S: Final = 0.001
 _EXEC_LOOK_S_MAX: Final = 0.25
@@ -193,7 +196,9 @@ class Gates:
 def _refused(run: Run, error: Exception) -> programs.SpawnError:
     """Return what is told of a child that can't enter its tree."""
     if isinstance(error, OSError):
-        return programs.SpawnError(error.errno or 0, str(error.filename or run.tree.cgroup))
+        away = error.errno in _GROUP_AWAY
+        place = str(error.filename or run.tree.cgroup)
+        return programs.SpawnError(error.errno or 0, place, host_at_fault=away)
     if isinstance(error, RuntimeError):  # no thread to move it with: the host's matter
         return programs.SpawnError(errno.EAGAIN, run.tree.cgroup, str(error))
     return programs.SpawnError(errno.EINVAL, run.tree.cgroup, repr(error))

@@ -1,5 +1,6 @@
 """Where in the cgroup v2 hierarchy this daemon may grow trees, if anywhere."""
 
+import errno
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,8 @@ _AGENTS: Final = "agents"
 _WANTED_CONTROLLERS: Final = ("memory", "pids", "cpu", "io")
 # systemd marks what it has delegated, so that root can tell, too.
 _DELEGATED_MARKS: Final = ("trusted.delegate", "user.delegate")
+# A process may come into a group between the move of the others and the word to its controllers.
+_ROUNDS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Ground:
     """Our directory; leaves are made in it."""
     controllers: tuple[str, ...] = ()
     """Those that leaves have."""
+    held: bool = False
+    """Whether it is another unit's, with a process that holds it."""
 
     def path_of(self, directory: Path) -> str:
         """Return the path of a directory as /proc/PID/cgroup shows it."""
@@ -82,15 +87,38 @@ def prepared(ground: Ground) -> Ground:
     """Make an appointed group ready, again if need be: systemd may have made it anew.
 
     The process that holds the group moves into a leaf, since a group with controllers can't
-    have processes of its own.
+    have processes of its own. OSError where it isn't ready, and EAGAIN where that process isn't
+    there yet: with controllers, the group would keep it out for good.
     """
     holder = ground.base / _HOLDER_LEAF
     holder.mkdir(exist_ok=True)
-    for pid in value_of(ground.base / "cgroup.procs").split():
+    _let_leaves_in(ground.base, holder)
+    for _ in range(_ROUNDS_MAX):
+        held = _hold(ground.base, holder)
+        if ground.held and not held:
+            raise OSError(errno.EAGAIN, "its unit's process isn't there yet", str(ground.base))
+        if _enable(ground.base):
+            return Ground(ground.mount, ground.base, _controllers_below(ground.base), held)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(ground.base))
+
+
+def _hold(base: Path, holder: Path) -> bool:
+    """Move whoever is in the group itself into the leaf; return whether somebody is there."""
+    for pid in value_of(base / "cgroup.procs").split():
         with suppress(ProcessLookupError):
             (holder / "cgroup.procs").write_text(pid, encoding="ascii")
-    _enable(ground.base)
-    return Ground(ground.mount, ground.base, _controllers_below(ground.base))
+    return bool(value_of(holder / "cgroup.procs"))
+
+
+def _let_leaves_in(base: Path, leaf: Path) -> None:
+    """Take back what makes leaves unfit for processes.
+
+    A group that has a process and one of the controllers of threads (cpu, pids) is a "thread
+    root" (cgroups(7)): its leaves are invalid, and who enters one meets EOPNOTSUPP.
+    """
+    if value_of(leaf / "cgroup.type") == "domain invalid":
+        for controller in value_of(base / "cgroup.subtree_control").split():
+            (base / "cgroup.subtree_control").write_text(f"-{controller}", encoding="ascii")
 
 
 def _appointed(mount: Path, own: Path, named: str) -> Path | None:
@@ -145,13 +173,18 @@ def _prepare(mount: Path, base: Path, above: Path) -> Ground:
     return Ground(mount, base, _controllers_below(base))
 
 
-def _enable(directory: Path) -> None:
+def _enable(directory: Path) -> bool:
+    """Enable what can be; False: a process is in the group, and no more was enabled."""
     for controller in _WANTED_CONTROLLERS:
         if controller in value_of(directory / "cgroup.controllers").split():
-            with suppress(OSError):  # one that can't be enabled is done without
+            try:
                 (directory / "cgroup.subtree_control").write_text(
                     f"+{controller}", encoding="ascii"
                 )
+            except OSError as error:  # one that can't be enabled is done without
+                if error.errno == errno.EBUSY:
+                    return False
+    return True
 
 
 def _controllers_below(base: Path) -> tuple[str, ...]:
