@@ -19,6 +19,7 @@ _AGENTS: Final = "agents"
 _WANTED_CONTROLLERS: Final = ("memory", "pids", "cpu", "io")
 # systemd marks what it has delegated, so that root can tell, too.
 _DELEGATED_MARKS: Final = ("trusted.delegate", "user.delegate")
+_NOT_HELD_YET: Final = "systemd makes its unit anew, whose own process isn't there yet"
 # A process may come into a group between the move of the others and the word to its controllers.
 _ROUNDS_MAX: Final = 5
 
@@ -96,7 +97,7 @@ def prepared(ground: Ground) -> Ground:
     for _ in range(_ROUNDS_MAX):
         held = _hold(ground.base, holder)
         if ground.held and not held:
-            raise OSError(errno.EAGAIN, "its unit's process isn't there yet", str(ground.base))
+            raise OSError(errno.EAGAIN, _NOT_HELD_YET, str(ground.base))
         if _enable(ground.base):
             return Ground(ground.mount, ground.base, _controllers_below(ground.base), held)
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(ground.base))

@@ -143,7 +143,9 @@ class Processes:
         except OSError as error:
             # The group above is away while systemd restarts the unit that holds it.
             place = str(error.filename or "cgroup")
-            raise SpawnError(error.errno or 0, place, host_at_fault=True) from None
+            number = error.errno or 0
+            hint = "" if error.strerror in (None, os.strerror(number)) else error.strerror
+            raise SpawnError(number, place, hint, host_at_fault=True) from None
         try:
             gated = launch.launch(plan, self._gate, self._host)
         except BaseException:

@@ -15,6 +15,7 @@ import pytest
 from agentd.core.events import Exited, Spawned, SpawnFailed, TreeEmpty
 from agentd.daemon import pidfds, procfs
 from agentd.daemon.processes import Prepared
+from agentd.daemon.tree import Tree
 from tests.daemon.process_bench import PYTHON, Bench, bench, config, kill_pid
 from tests.stopwatch import Stopwatch
 
@@ -242,6 +243,31 @@ async def test_a_shortage_of_the_host_is_told_as_one(
     failed = await bench.fails(config("sleep 600"))
     assert failed.shortage
     assert failed.error.startswith("EAGAIN")
+    assert not bench.processes.runs()
+
+
+@pytest.mark.parametrize(
+    ("number", "fault_of_host"),
+    [(errno.EOPNOTSUPP, True), (errno.ENOENT, True), (errno.EPERM, False)],
+)
+async def test_a_group_that_is_made_anew_is_the_hosts_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int, fault_of_host: bool
+) -> None:
+    def refuse(_pid: int) -> None:
+        raise OSError(number, os.strerror(number), "/group")
+
+    assert bench.processes.forest is not None
+    plant = bench.processes.forest.plant
+
+    def plant_refusing(incarnation_id: str, limit_bytes: int, log_fd: int) -> Tree:
+        planted = plant(incarnation_id, limit_bytes, log_fd)
+        monkeypatch.setattr(planted, "enter", refuse)
+        return planted
+
+    monkeypatch.setattr(bench.processes.forest, "plant", plant_refusing)
+    failed = await bench.fails(config("sleep 600"))
+    assert failed.shortage is fault_of_host
+    assert failed.error.endswith(f": /group: {os.strerror(number)}")
     assert not bench.processes.runs()
 
 

@@ -206,6 +206,18 @@ async def test_a_leaf_gets_a_backstop_above_the_limit_and_no_group_kill(tmp_path
     forest.close()
 
 
+async def test_no_leaf_is_left_in_a_group_whose_own_process_is_not_there_yet(
+    tmp_path: Path,
+) -> None:
+    ground = grounds.Ground(tmp_path, tmp_path / "base", ("memory",), held=True)
+    ground.base.mkdir()
+    forest = CgroupForest(ground, asyncio.get_running_loop())
+    with pytest.raises(OSError, match="isn't there yet"):
+        forest.plant("x", 0, 0)
+    assert not (ground.base / "run-x").exists()
+    forest.close()
+
+
 async def test_a_delegated_subtree_is_used_with_the_daemon_in_a_leaf_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
