@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,9 @@ MARGIN_SHARE: Final = 8
 MARGIN_BYTES_MIN: Final = 32 << 20
 
 FREEZE_MS_MAX: Final = 2_000
-_REMOVE_ROUNDS: Final = 5
+# Until the next try at a leaf that was busy; what lives in it may live for days.
+_BUSY_PAUSE_S: Final = 0.05
+_BUSY_PAUSE_S_MAX: Final = 60.0
 _LINKS_OF_A_LEAF: Final = 2
 _GONE: Final = (errno.ENOENT, errno.ENODEV)
 
@@ -36,10 +38,13 @@ PID_BEYOND: Final = (1 << 22) + 1
 class CgroupTree:
     """One incarnation's leaf."""
 
-    def __init__(self, directory: Path, cgroup: str, watch: KernelWatch) -> None:
+    def __init__(
+        self, directory: Path, cgroup: str, watch: KernelWatch, leftovers: "Leftovers"
+    ) -> None:
         self.cgroup = cgroup
         self.directory = directory
         self._watch = watch
+        self._leftovers = leftovers
         self._escaped: dict[int, int] = {}
 
     def enter(self, pid: int) -> None:
@@ -143,17 +148,48 @@ class CgroupTree:
         return counters(self.directory / "memory.events").get("oom_kill")
 
     def remove(self) -> None:
-        """Remove the leaf; one that is busy for a moment more is left to the next start."""
+        """Remove the leaf; one that is busy, as soon as it isn't."""
         for name in ("cgroup.events", "memory.events"):
             self._watch.discard(self.directory / name)
-        for _ in range(_REMOVE_ROUNDS):
-            try:
-                _remove(self.directory)
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    return
-            else:
-                return
+        self._leftovers.remove([self.directory])
+
+
+class Leftovers:
+    """Leaves that are over, until each could be removed.
+
+    The kernel refuses as long as somebody lives there: a child that a killed daemon left at its
+    gate for a moment more, a stranger that is left alone for days.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._left: set[Path] = set()
+        self._pause_s = _BUSY_PAUSE_S
+        self._timer: asyncio.TimerHandle | None = None
+
+    def remove(self, directories: Iterable[Path]) -> int:
+        """Remove them now, or later; return how many are gone."""
+        wanted = set(directories)
+        left = {one for one in wanted if not _removed(one)}
+        if left - self._left:
+            self._left |= left
+            self._pause_s = _BUSY_PAUSE_S
+            self._wait()
+        return len(wanted) - len(left)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self.close()
+        self._timer = self._loop.call_later(self._pause_s, self._try_again)
+
+    def _try_again(self) -> None:
+        self._left = {one for one in self._left if not _removed(one)}
+        self._pause_s = min(2 * self._pause_s, _BUSY_PAUSE_S_MAX)
+        if self._left:
+            self._wait()
 
 
 class CgroupForest:
@@ -162,6 +198,7 @@ class CgroupForest:
     def __init__(self, ground: Ground, loop: asyncio.AbstractEventLoop) -> None:
         self.ground = ground
         self._watch = KernelWatch(loop)
+        self._leftovers = Leftovers(loop)
 
     def plant(self, incarnation_id: str, memory_limit_bytes: int, log_fd: int) -> CgroupTree:  # noqa: ARG002 - a sweep needs it
         leaf = self._leaf(incarnation_id)
@@ -183,7 +220,7 @@ class CgroupForest:
         directory = self.ground.mount / cgroup.lstrip("/")
         if directory.name != LEAF_PREFIX + incarnation_id or not directory.is_dir():
             return None
-        return CgroupTree(directory, cgroup, self._watch)
+        return CgroupTree(directory, cgroup, self._watch, self._leftovers)
 
     def prepare_move(self) -> None:
         """Pay for the kernel's wait of the next move now, by moving nobody.
@@ -202,24 +239,24 @@ class CgroupForest:
             if counters(directory / "cgroup.events").get("populated") == 1
         }
 
-    def tidy(self) -> int:
-        """Remove the empty leaves that an earlier daemon left; return how many."""
-        removed = 0
-        for directory in self._leaves():
-            with suppress(OSError):  # EBUSY: somebody lives there
-                _remove(directory)
-                removed += 1
-        return removed
+    def tidy(self, claimed: Collection[str] = ()) -> int:
+        """Remove the leaves that an earlier daemon left, as soon as each is empty.
+
+        Those of the `claimed` incarnations are not touched. Returns how many were empty.
+        """
+        kept = {LEAF_PREFIX + one for one in claimed}
+        return self._leftovers.remove(one for one in self._leaves() if one.name not in kept)
 
     def close(self) -> None:
         """Stop watching, and remove our directory when it is empty."""
         self._watch.close()
+        self._leftovers.close()
         with suppress(OSError):
             self.ground.base.rmdir()
 
     def _leaf(self, incarnation_id: str) -> CgroupTree:
         directory = self.ground.base / (LEAF_PREFIX + incarnation_id)
-        return CgroupTree(directory, self.ground.path_of(directory), self._watch)
+        return CgroupTree(directory, self.ground.path_of(directory), self._watch, self._leftovers)
 
     def _leaves(self) -> Iterable[Path]:
         return sorted(self.ground.base.glob(f"{LEAF_PREFIX}*/"))
@@ -262,10 +299,17 @@ def _alive(pids: Iterable[int]) -> dict[int, int]:
     return found
 
 
-def _remove(directory: Path) -> None:
-    for below in _below(directory):
-        below.rmdir()
-    directory.rmdir()
+def _removed(directory: Path) -> bool:
+    """Remove a leaf and the groups below it; False: it is still there."""
+    try:
+        for below in _below(directory):
+            below.rmdir()
+        directory.rmdir()
+    except FileNotFoundError:
+        return not directory.exists()
+    except OSError:  # EBUSY: somebody lives there
+        return False
+    return True
 
 
 def _write(path: Path, text: str) -> None:

@@ -127,7 +127,7 @@ class Life:
         if not store.rebuilt:
             recovery.end_strangers()
         if isinstance(forest, CgroupForest):
-            forest.tidy()
+            forest.tidy({run.incarnation_id for run in processes.runs()})
         parts.performer.carry(found.rows)
         self._civil.use(loaded.config.daemon.timezone)
         fates = self._with_baselines(found.fates)

@@ -243,7 +243,7 @@ async def test_an_agent_of_a_daemon_with_cgroups_is_adopted_by_one_without(
 
 
 @pytest.mark.parametrize("bench", ["cgroup"], indirect=True)
-async def test_leaves_that_an_earlier_daemon_left_are_listed_and_tidied(
+async def test_inv12_leaves_that_an_earlier_daemon_left_are_removed_once_they_are_empty(
     bench: Bench, left: SpawnRow
 ) -> None:
     forest = bench.processes.forest
@@ -252,9 +252,14 @@ async def test_leaves_that_an_earlier_daemon_left_are_listed_and_tidied(
     base = forest.ground.mount / left.cgroup.lstrip("/")
     earlier = CgroupForest(replace(forest.ground, base=base.parent), bench.loop)
     assert earlier.populated() == {left.incarnation_id: left.cgroup}
-    assert earlier.tidy() == 0
+    claimed, empty = base.parent / "run-claimed", base.parent / "run-empty"
+    claimed.mkdir()
+    empty.mkdir()
+    assert earlier.tidy({"claimed"}) == 1
+    assert (claimed.exists(), empty.exists(), base.exists()) == (True, False, True)
     kill_pid(left.pid)
-    await bench.until(lambda: not earlier.populated(), "the end of the agent")
-    assert earlier.tidy() == 1
+    await bench.until(lambda: not base.exists(), "the end of the agent, and of its leaf")
+    assert claimed.exists()
+    claimed.rmdir()
     earlier.close()
     assert not base.parent.exists()

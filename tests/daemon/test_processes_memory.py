@@ -11,7 +11,7 @@ import pytest
 
 from agentd.core.events import Exited, OomChild, Sampled
 from agentd.daemon import grounds, memory
-from agentd.daemon.cgroups import CgroupForest, CgroupTree
+from agentd.daemon.cgroups import CgroupForest, CgroupTree, Leftovers
 from agentd.daemon.kernelwatch import KernelWatch
 from agentd.daemon.oom import KernelLog
 from tests.daemon.process_bench import PYTHON, Bench, bench, config
@@ -284,4 +284,5 @@ def _fake_leaf(directory: Path, files: dict[str, str]) -> CgroupTree:
     directory.mkdir(exist_ok=True)
     for name, text in files.items():
         (directory / name).write_text(text, encoding="ascii")
-    return CgroupTree(directory, "/fake", KernelWatch.__new__(KernelWatch))
+    watch, leftovers = KernelWatch.__new__(KernelWatch), Leftovers.__new__(Leftovers)
+    return CgroupTree(directory, "/fake", watch, leftovers)

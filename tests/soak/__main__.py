@@ -24,6 +24,8 @@ from tests.soak.looks import Looker
 from tests.soak.soak import DAEMON, DEFAULTS, Injected, Missed, Soak, say, steady
 from tests.soak.verdicts import judge
 
+KEPT = Path(".soak")
+"""What a soak leaves that was broken: its store, recordings and logs."""
 MODULES = (on_agents, on_daemon, on_outside)
 SEEDS = 1 << 32
 ENDING_SHARE = 0.4
@@ -70,6 +72,8 @@ def run(root: Path, minutes: float, seed: int) -> list[str]:
         quiet(soak, looker, QUIET_S if minutes >= SHORT else 8.0, seed)
         report(soak, looker, minutes)
     finally:
+        if soak.broken:
+            soak.keep(KEPT / str(seed))
         soak.close()
     say(f"{len(soak.broken)} broken, seed {seed}" + "".join(f"\n  {one}" for one in soak.broken))
     return soak.broken

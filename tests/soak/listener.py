@@ -27,6 +27,7 @@ class Listener(threading.Thread):
         self.told: Counter[str] = Counter()
         self.ends: dict[tuple[str, str], Document] = {}
         """How each incarnation ended."""
+        self._begun: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         while not self._over.is_set():
@@ -53,10 +54,23 @@ class Listener(threading.Thread):
             self._broke(f"INV6: event {event['id']} was sent after event {self.cursor}")
         self.cursor = event["id"]
         self.told[event["event"]] += 1
-        if event["event"] == "agent.exited":
-            self.ends[event["agent"], event["incarnation"]] = event
+        self._take_run(event, (event["agent"], event["incarnation"]))
         if event["event"] == "daemon.fault":
             self._broke(f"daemon.fault: {event['message']} {event['data']}")
+
+    def _take_run(self, event: Document, run: tuple[str, str]) -> None:
+        """INV7: no end without a start before it.
+
+        A run that a shortage of the host put off begins with `agent.started`, one that could not
+        be executed has only `agent.starting`.
+        """
+        if event["event"] in ("agent.starting", "agent.started"):
+            self._begun.add(run)
+        elif event["event"] == "agent.exited":
+            self.ends[run] = event
+            if run not in self._begun:
+                told = f"{event['agent']} ended ({event['id']}) without a start: {event['message']}"
+                self._broke(f"INV7: {told}")
 
     def cut(self) -> None:
         """Break its connection, as a network or a person does."""

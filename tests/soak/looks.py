@@ -1,6 +1,7 @@
 """What is looked at all the while: figures of the daemon, and what must hold at every moment."""
 
 import contextlib
+import math
 import os
 import time
 from collections import defaultdict, deque
@@ -11,7 +12,7 @@ from pathlib import Path
 from tests.daemon.harness import Document, Refused, alive
 from tests.faults import census
 from tests.faults.guard import INNOCENT, environ_of
-from tests.faults.remains import zombies_of
+from tests.faults.remains import orphaned_groups, zombies_of
 from tests.soak.soak import Soak
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -23,6 +24,8 @@ TURN_S = 5.0
 UNSAVED_S = 8.0
 SCAN_EVERY_S = 3.0
 LOAD_EVERY_S = 60.0
+GROUP_EMPTY_S = 45.0
+"""An empty control group may stay for a start that is put off, say; not for so long."""
 CONFIRM_S = 0.5
 INV13_MARGIN_S = 0.5
 
@@ -60,6 +63,7 @@ class Looker:
             deque
         )
         self._scanned_s = 0.0
+        self._empty_since_s: dict[str, float] = {}
         self._weighed_s = time.monotonic()
 
     def look(self) -> None:
@@ -76,6 +80,7 @@ class Looker:
             if begun - self._scanned_s > SCAN_EVERY_S:
                 self._scanned_s = begun
                 self.scan()
+                self._look_for_groups(begun)
             if begun - self._weighed_s > LOAD_EVERY_S:
                 self._weighed_s = begun
                 soak.load.look(soak.fleet.pid)
@@ -165,6 +170,16 @@ class Looker:
         # The other way round proves nothing: silence that the daemon caused itself isn't charged.
         if silence_s < limits["degraded"] - INV13_MARGIN_S and told != "healthy":
             self._soak.broke(f"INV13: {agent['name']} is {told} after {silence_s} s of silence")
+
+    def _look_for_groups(self, now: float) -> None:
+        """INV12: no control group stays for long in which nobody lives."""
+        assert self._soak.fleet.bystander_pid is not None
+        empty = orphaned_groups(self._soak.fleet.bystander_pid)
+        self._empty_since_s = {one: self._empty_since_s.get(one, now) for one in empty}
+        for name, since in self._empty_since_s.items():
+            if now - since > GROUP_EMPTY_S:
+                self._soak.broke(f"INV12: {name} is empty since {now - since:.0f} s")
+                self._empty_since_s[name] = math.inf  # told once
 
     # --- processes
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,16 @@ class Soak:
         if self.has_disk:
             state = str(self.fleet.root / "state")
             subprocess.run(["umount", "-l", state], check=False)
+
+    def keep(self, place: Path) -> None:
+        """Put what tells of it where it stays: the store, recordings and logs."""
+        with self.checked("what is kept"):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            for name in ("state", "logs", "agents.d"):
+                shutil.copytree(self.fleet.root / name, place / name)
+            shutil.copy2(self.fleet.root / "stderr", place)
+            self.say(f"kept in {place}: store, recordings, logs")
 
     # --- what is known and what is broken
 
