@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 # The tests start hundreds of daemons; without its bytecode each would compile all of agentd.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run demo test test-unit test-real test-faults test-crash test-guest check format bench bench-killed bench-zoo sim sim-nightly fuzz soak docs screenshots clean
+.PHONY: help run demo test test-unit test-real test-faults test-crash test-guest test-newer check format bench bench-killed bench-zoo sim sim-nightly fuzz soak docs screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -66,12 +66,24 @@ test-guest: $(READY) ## under a real systemd, in a virtual machine kept in .lab;
 	if [ -z "$$missing" ]; then \
 	    $(MAKE) --no-print-directory $(GUEST)/root.ext4; \
 	    LAB_REBOOT=1 LAB_TIMEOUT=$${LAB_TIMEOUT:-1500} \
-	        bash tests/guest/guest.sh run $(GUEST) . tests/guest/run.py $(k); \
+	        bash tests/guest/guest.sh run $(GUEST) . tests/guest/run.py $(k) || exit; \
+	    [ -n '$(k)' ] || $(MAKE) --no-print-directory test-newer; \
 	else \
 	    echo "test-guest: not run, this machine has no$$missing"; \
 	    echo "  hint: apt-get install qemu-system-x86 mmdebstrap e2fsprogs"; \
 	    [ -z "$${CI:-}" ]; \
 	fi
+
+test-newer: $(READY) $(GUEST)/root.ext4 ## the daemon's ends once more, under a kernel that tells how a process ended (6.15)
+	@if $(MAKE) --no-print-directory $(GUEST)/newer/vmlinuz; then \
+	    LAB_KERNEL=newer LAB_ENV=LAB_KERNEL LAB_TIMEOUT=$${LAB_TIMEOUT:-600} \
+	        bash tests/guest/guest.sh run $(GUEST) . tests/guest/run.py ends; \
+	else \
+	    echo "test-newer: not run, no newer kernel is to be had; the guest's own was judged alone"; \
+	fi
+
+$(GUEST)/newer/vmlinuz: tests/guest/guest.sh
+	@$(SUDO) bash tests/guest/guest.sh newer $(GUEST)
 
 $(GUEST)/root.ext4: tests/guest/guest.sh pyproject.toml
 	@mkdir -p $(GUEST)
@@ -128,7 +140,7 @@ screenshots: $(READY) ## take the pictures of the dashboard again, docs/images; 
 	$(BIN)/python tests/init.py $(BIN)/python docs/screenshots.py
 
 clean: ## remove everything that was made, the guest too
-	rm -rf $(VENV) .bench-venv .bench-node .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
+	rm -rf $(VENV) .bench-venv .bench-node .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .soak
 
 $(READY): pyproject.toml Makefile
 	@command -v $(PYTHON) >/dev/null || { \

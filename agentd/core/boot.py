@@ -114,7 +114,11 @@ def _adopt(turn: Turn, agent: Agent, fate: Fate) -> None:
     agent.memory.begin(agent.config.memory, turn.now_ms)
     agent.alive_at_ms = turn.now_ms + _unheard_ms(agent)
     told = f"adopted as pid {fate.pid}, {agent.state}"
-    turn.journal("agent.adopted", agent, told, data={"pid": fate.pid})
+    data: dict[str, object] = {"pid": fate.pid}
+    if fate.unrecorded:
+        told += "; its start is not on record"
+        data["unrecorded"] = True
+    turn.journal("agent.adopted", agent, told, data=data)
     if fate.stands and agent.state in _GOES_ON:
         # That daemon ended between the word and the deed, or could not write down its pause.
         turn.do(Thaw(agent.name, agent.incarnation))

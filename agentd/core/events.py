@@ -224,6 +224,8 @@ class Fate:
     pid: int | None = None
     stands: bool = False
     """Its process stands still."""
+    unrecorded: bool = False
+    """Its start is not on record: nothing could be written, or the store was lost."""
     code: int | None = None
     signal: int | None = None
     ended: bool = False

@@ -169,7 +169,8 @@ class Recovery:
         stray = self._leader_of(name, durable, old)
         if stray is None:
             return False
-        if stray.incarnation_id != durable.incarnation_id:
+        is_new = stray.incarnation_id != durable.incarnation_id
+        if is_new:
             durable = replace(
                 durable,
                 incarnation=durable.incarnation + 1,
@@ -189,7 +190,7 @@ class Recovery:
         if old is not None:
             recovered.rows.append(SpawnEnded(old.agent, old.incarnation))
         recovered.rows.append(row)
-        recovered.fates[name] = self._adopted(row, durable)
+        recovered.fates[name] = replace(self._adopted(row, durable), unrecorded=is_new)
         return True
 
     def _adopted(self, row: SpawnRow, durable: Durable) -> Fate:

@@ -42,11 +42,11 @@ def test_inv1_an_incarnation_that_could_not_be_recorded_is_adopted_and_not_doubl
 ) -> None:
     daemon.sleeper("one")
     daemon.start()
-    first = daemon.until_state("one", "running")["pid"]
+    begun = daemon.until_state("one", "running")["pid"]
     with unrecorded(daemon):
         daemon.ask("restart", select=["one"])
         shown = daemon.until(
-            "one", lambda s: s["state"] == "running" and s["pid"] not in (None, first)
+            "one", lambda s: s["state"] == "running" and s["pid"] not in (None, begun)
         )
     daemon.start()
     after = daemon.until_state("one", "running")
@@ -54,6 +54,11 @@ def test_inv1_an_incarnation_that_could_not_be_recorded_is_adopted_and_not_doubl
     assert daemon.survivors() == [shown["pid"]]
     daemon.crash()
     assert daemon.start().until_state("one", "running")["pid"] == shown["pid"]
+    # The first of the two adoptions says that no start is on record (INV7), the second needn't.
+    daemon.until_true(lambda: len(daemon.events("one", "agent.adopted")) > 1)
+    first, second = daemon.events("one", "agent.adopted")
+    assert (first["data"].get("unrecorded"), second["data"].get("unrecorded")) == (True, None)
+    assert "its start is not on record" in first["message"]
     daemon.ask("stop", select=["one"])
     daemon.until_state("one", "stopped")
     assert daemon.survivors() == []
@@ -94,6 +99,8 @@ def test_an_agent_of_which_the_store_knows_nothing_is_adopted(daemon: Daemon) ->
     daemon.start()
     assert daemon.until_state("one", "running")["pid"] == pid
     assert daemon.survivors() == [pid]
+    daemon.until_true(lambda: daemon.events("one", "agent.adopted") != [])
+    assert daemon.events("one", "agent.adopted")[0]["data"]["unrecorded"] is True
 
 
 def test_g3_a_kept_pidfd_tells_exactly_how_an_agent_ended_meanwhile(daemon: Daemon) -> None:

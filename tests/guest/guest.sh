@@ -15,12 +15,15 @@
 #       stdout+stderr here; exit with its code. What it leaves in $LAB_OUT
 #       comes back in DIR/runs/RUN/out (path printed on stderr).
 #       Exit 124: past LAB_TIMEOUT. Exit 125: the guest ended without a code.
+#   guest.sh newer DIR      make DIR/newer/{vmlinuz,initrd}: the newest kernel that the mirror has for
+#       Debian 13 (30 MB), for the same root.ext4
 #   guest.sh time DIR       boot, run `true`, print the times
 #
 # Environment of run: LAB_TIMEOUT (seconds, 300), LAB_MEM (MiB, 1024), LAB_CPUS (2),
 #   LAB_EXCLUDE (tar --exclude patterns, space-separated; default: .git .venv .lab
 #   and caches), LAB_KEEP=1 keeps DIR/runs/RUN, LAB_APPEND (more
 #   kernel command line), LAB_QUIET=1: no line of our own on stderr.
+#   LAB_KERNEL=newer: boot that one.
 #   LAB_ENV: names of variables of this shell to set inside the guest too.
 #   LAB_REBOOT=1: the guest may reboot; SCRIPT is then run again from its start, on the same disk
 #   (what it keeps in /lab/out tells it so). Without it, a reboot is the end.
@@ -30,10 +33,65 @@
 #   emulated CPU: expect Python to run several times slower than on the host.
 set -euo pipefail
 SUITE=bookworm
+NEWER=trixie-backports
 PKGS=systemd,systemd-sysv,dbus,python3,python3-venv,iproute2,procps,kmod,udev,ca-certificates,util-linux,openssl
 
 die() { echo "guest.sh: $*" >&2; exit 125; }
 say() { [ -n "${LAB_QUIET:-}" ] || echo "guest.sh: $*" >&2; }
+
+# Where the kernel's modules are in what was unpacked: /lib, or /usr/lib since Debian 13.
+modules_of() { dirname "$(find "$1/k" -path '*/modules/*/kernel' -type d | head -1)"; }
+
+# boot_files W DIR: from the packages in W, unpacked and never installed on the host, DIR/{vmlinuz,initrd}
+boot_files() {
+    local w=$1 dir=$2 one; mkdir -p "$w"/k "$w"/ird/{bin,mod,new,dev,proc} "$dir"
+    for one in "$w"/*.deb; do dpkg -x "$one" "$w/k"; done
+    cp "$(find "$w/k" -name 'vmlinuz*' -type f | head -1)" "$dir/vmlinuz"
+    # initrd: busybox + the few modules that the root disk needs, where they are modules
+    local busybox; busybox=$(find "$w/k" -path '*bin/busybox' | head -1); cp "$busybox" "$w/ird/bin/"
+    local m at; at=$(modules_of "$w")
+    for m in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev \
+             drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci drivers/block/virtio_blk drivers/char/virtio_console; do
+        for one in "$at/kernel/$m".ko*; do case $one in
+            *.ko) cp "$one" "$w/ird/mod/";;
+            *.ko.xz) xz -dc "$one" > "$w/ird/mod/$(basename "$one" .xz)";;
+        esac; done
+    done
+    cat > "$w/ird/init" <<'I'
+#!/bin/busybox sh
+b=/bin/busybox
+$b mount -t devtmpfs dev /dev
+for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk virtio_console; do
+    [ ! -f /mod/$m.ko ] || $b insmod /mod/$m.ko; done
+i=0; while [ ! -b /dev/vda ] && [ $i -lt 100 ]; do $b usleep 20000; i=$((i+1)); done
+$b mount -t ext4 -o rw,noatime,nobarrier /dev/vda /new || $b reboot -f
+$b mount --move /dev /new/dev
+exec $b switch_root /new /sbin/init
+I
+    chmod +x "$w/ird/init"
+    (cd "$w/ird" && find . | "$busybox" cpio -o -H newc 2>/dev/null | gzip -1) > "$dir/initrd"
+}
+
+cmd_newer() {
+    local dir=${1:?DIR}; mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
+    local w="$dir/build-newer"; rm -rf "$w"; mkdir -p "$w/lists/partial" "$w/cache"
+    local mirror; mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $SUITE" | head -1)
+    [ -n "$mirror" ] || die "newer: no mirror of $SUITE known (apt-get update?)"
+    echo "deb $mirror $NEWER main" > "$w/list"
+    # apt with this one source, and with places of its own
+    local own=(-qq -o Dir::Etc::SourceList="$w/list" -o Dir::Etc::SourceParts=- -o Dir::Cache="$w/cache"
+               -o Dir::State::Lists="$w/lists" -o APT::Sandbox::User=root)
+    apt-get "${own[@]}" update || die "newer: $NEWER is not to be had from $mirror"
+    # one package, or since 7.x one each for the kernel and its modules
+    local kpkgs; kpkgs=$(apt-cache "${own[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts \
+        --no-breaks --no-replaces --no-enhances linux-image-cloud-amd64 | grep -xE 'linux-(image|binary|modules)-[0-9].*cloud-amd64' | sort -u)
+    [ -n "$kpkgs" ] || die "newer: $NEWER has no kernel"
+    (cd "$w" && apt-get "${own[@]}" download $kpkgs && apt-get -qq -o APT::Sandbox::User=root download busybox-static)
+    boot_files "$w" "$w/new"
+    local kv; kv=$(basename "$(modules_of "$w")")
+    mkdir -p "$dir/newer"; mv -f "$w"/new/{vmlinuz,initrd} "$dir/newer/"; rm -rf "$w"
+    say "kernel $kv in $dir/newer"
+}
 
 cmd_build() {
     local dir=${1:?DIR}; shift
@@ -48,37 +106,14 @@ cmd_build() {
     fi
     for t in qemu-system-x86_64 mmdebstrap mke2fs; do command -v $t >/dev/null || die "no $t (build --deps)"; done
     mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
-    local w="$dir/build"; rm -rf "$w"; mkdir -p "$w/k" "$w/ird"
+    local w="$dir/build"; rm -rf "$w"; mkdir -p "$w"
 
-    # kernel and busybox: unpacked, never installed on the host
     # (linux-image-cloud-amd64 depends on the package of the current version)
     local kpkg; kpkg=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)/\1/p' | head -1)
     [ -n "$kpkg" ] || die "no kernel package known (apt-get update?)"
     (cd "$w" && apt-get -qq -o APT::Sandbox::User=root download "$kpkg" busybox-static)
-    dpkg -x "$w"/linux-image-*.deb "$w/k"; dpkg -x "$w"/busybox-static*.deb "$w/k"
-    cp "$w"/k/boot/vmlinuz-* "$dir/vmlinuz"
-    local kv; kv=$(basename "$w"/k/lib/modules/*)
-
-    # initrd: busybox + the few modules that the root disk needs
-    mkdir -p "$w"/ird/{bin,mod,new,dev,proc}
-    cp "$w/k/bin/busybox" "$w/ird/bin/"
-    local m
-    for m in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev \
-             drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci drivers/block/virtio_blk drivers/char/virtio_console; do
-        cp "$w/k/lib/modules/$kv/kernel/$m.ko" "$w/ird/mod/"
-    done
-    cat > "$w/ird/init" <<'I'
-#!/bin/busybox sh
-b=/bin/busybox
-$b mount -t devtmpfs dev /dev
-for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk virtio_console; do $b insmod /mod/$m.ko; done
-i=0; while [ ! -b /dev/vda ] && [ $i -lt 100 ]; do $b usleep 20000; i=$((i+1)); done
-$b mount -t ext4 -o rw,noatime,nobarrier /dev/vda /new || $b reboot -f
-$b mount --move /dev /new/dev
-exec $b switch_root /new /sbin/init
-I
-    chmod +x "$w/ird/init"
-    (cd "$w/ird" && find . | "$w/k/bin/busybox" cpio -o -H newc 2>/dev/null | gzip -1) > "$dir/initrd"
+    boot_files "$w" "$dir"
+    local modules; modules=$(modules_of "$w"); local kv; kv=$(basename "$modules")
 
     # root file system
     mmdebstrap --quiet --variant=minbase --skip=cleanup/apt/lists \
@@ -92,10 +127,10 @@ I
     mkdir -p "$r/lib/modules/$kv"
     for m in kernel/drivers/virtio kernel/drivers/net/veth.ko kernel/drivers/net/dummy.ko kernel/fs/overlayfs \
              kernel/net/bridge kernel/net/802 kernel/net/llc kernel/drivers/char/virtio_console.ko; do
-        [ -e "$w/k/lib/modules/$kv/$m" ] || continue
-        mkdir -p "$r/lib/modules/$kv/$(dirname $m)"; cp -a "$w/k/lib/modules/$kv/$m" "$r/lib/modules/$kv/$m"
+        [ -e "$modules/$m" ] || continue
+        mkdir -p "$r/lib/modules/$kv/$(dirname $m)"; cp -a "$modules/$m" "$r/lib/modules/$kv/$m"
     done
-    cp "$w/k/lib/modules/$kv"/modules.{builtin,order}* "$r/lib/modules/$kv/" 2>/dev/null || :
+    cp "$modules"/modules.{builtin,order}* "$r/lib/modules/$kv/" 2>/dev/null || :
     chroot "$r" depmod "$kv" 2>/dev/null || :
     echo guest > "$r/etc/hostname"; printf '127.0.0.1 localhost guest\n::1 localhost\n' > "$r/etc/hosts"
     echo "0123456789abcdef0123456789abcdef" > "$r/etc/machine-id"
@@ -164,6 +199,8 @@ cmd_run() {
     local dir=${1:?DIR} proj=${2:?PROJECT} script=${3:?SCRIPT}; shift 3
     [ -f "$dir/root.ext4" ] || die "$dir holds no guest (guest.sh build $dir)"
     dir=$(cd "$dir" && pwd); proj=$(cd "$proj" && pwd)
+    local boot="$dir${LAB_KERNEL:+/$LAB_KERNEL}"
+    [ -f "$boot/vmlinuz" ] || die "$boot holds no kernel (guest.sh newer $dir)"
     mkdir -p "$dir/runs"; local run; run=$(mktemp -d "$dir/runs/$(date +%H%M%S)-XXXX")
     mkdir -p "$run/in/lab/in"
     local gs=/project/$script
@@ -186,7 +223,7 @@ cmd_run() {
     timeout -k 5 "${LAB_TIMEOUT:-300}" qemu-system-x86_64 \
         -M q35 -accel tcg,thread=multi,tb-size=256 -cpu max -smp "${LAB_CPUS:-2}" -m "${LAB_MEM:-1024}" \
         -nodefaults -no-user-config $([ -n "${LAB_REBOOT:-}" ] || echo -no-reboot) -display none -serial "file:$run/console.log" \
-        -kernel "$dir/vmlinuz" -initrd "$dir/initrd" \
+        -kernel "$boot/vmlinuz" -initrd "$boot/initrd" \
         -append "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t mitigations=off nokaslr audit=0 random.trust_cpu=on systemd.show_status=0 systemd.unified_cgroup_hierarchy=1 net.ifnames=0 ${LAB_APPEND:-}" \
         -drive "file=$dir/root.ext4,format=raw,if=none,id=r,snapshot=on,cache=unsafe" -device virtio-blk-pci,drive=r \
         -drive "file=$run/in.tar,format=raw,if=none,id=i,readonly=on" -device virtio-blk-pci,drive=i \
@@ -207,6 +244,7 @@ cmd_run() {
 
 case ${1:-} in
     build) shift; cmd_build "$@";;
+    newer) shift; cmd_newer "$@";;
     run) shift; cmd_run "$@";;
     time) e=$(mktemp -d); printf 'uname -r; systemctl --version | head -1; systemd-analyze; systemctl is-system-running\ntrue\n' > "$e/t"; LAB_TIMEOUT=${LAB_TIMEOUT:-120} bash "$0" run "$2" "$e" t; rm -rf "$e";;
     *) sed -n '2,/^set -/p' "$0" | sed '$d;s/^# \{0,1\}//'; exit 2;;

@@ -62,9 +62,11 @@ class Listener(threading.Thread):
         """INV7: no end without a start before it.
 
         A run that a shortage of the host put off begins with `agent.started`, one that could not
-        be executed has only `agent.starting`.
+        be executed has only `agent.starting`. One that began on a full disk is on record from its
+        adoption on, which says so.
         """
-        if event["event"] in ("agent.starting", "agent.started"):
+        begins = event["event"] in ("agent.starting", "agent.started")
+        if begins or (event["event"] == "agent.adopted" and event["data"].get("unrecorded")):
             self._begun.add(run)
         elif event["event"] == "agent.exited":
             self.ends[run] = event

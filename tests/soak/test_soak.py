@@ -16,7 +16,6 @@ from tests.soak import figures, verdicts
 from tests.soak.figures import MIB, kept_told, sizes
 from tests.soak.kinds import KINDS, Kind
 from tests.soak.ledger import Ledger
-from tests.soak.listener import Listener
 from tests.soak.load import Moment, others_share
 from tests.soak.looks import UNSAVED_S, Looker, Sample, day_between, kept_until
 from tests.soak.population import one_of_each
@@ -266,15 +265,6 @@ def test_growth_is_found_in_a_life_that_is_long_enough(
     assert bool(soak.broken) == bool(found), soak.broken
     assert found in "".join(soak.broken)
     assert "blocks" in kept_told(samples[-1])
-
-
-@pytest.mark.parametrize("ids", [(1, 2, 4), (1, 2, 2), (2,)])
-def test_an_event_that_is_missing_or_sent_twice_is_found(ids: tuple[int, ...]) -> None:
-    broken: list[str] = []
-    listener = Listener(Path(), broken.append)
-    for number in ids:
-        listener._take({"id": number, "event": "agent.started"})
-    assert "INV6" in "".join(broken)
 
 
 @pytest.mark.parametrize(
