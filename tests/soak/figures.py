@@ -21,6 +21,8 @@ SIZES = ("blocks", "in_use_bytes")
 ALERT = "agentd.store.rows.AlertRow"
 ALERT_BLOCKS = 33
 """An alert that waits, with what belongs to it: 379,418 blocks with 4,043, from 243,776."""
+ALERT_BYTES = 2 << 10
+"""As many blocks with the texts of a usual alert take 2.4 kB by tracemalloc."""
 CACHES_BYTES = 8 * MIB
 """SQLite's page caches, which fill as the store grows: 2,000 KiB (store/connection.py) for each of
 four connections."""
@@ -79,7 +81,9 @@ def sizes(soak: Soak, looker: Looker) -> None:
     say(f"  threads {middle(threads)} (at most {max(threads)}), zombies seen at once {zombies}")
     if late > RSS_BYTES_MAX:
         soak.broke(f"RSS grew from {early / MIB:.1f} to {late / MIB:.1f} MiB in one life")
-    if is_long and late > half_way * GROWTH_MAX:
+    alerts = more_alerts(life)
+    say(f"  {alerts} more alerts waited at once in its second half than before")
+    if is_long and late > half_way * GROWTH_MAX + alerts * ALERT_BYTES:
         grown = f"{half_way / MIB:.1f} to {late / MIB:.1f} MiB"
         soak.broke(f"RSS grew from {grown} in the second half of one life")
     _kept(soak, warm, counted_twice(looker), is_long=is_long)
@@ -139,6 +143,12 @@ def grown_types(before: dict[str, int], after: dict[str, int]) -> str:
     more = {name: after[name] - before.get(name, 0) for name in after if name not in SIZES}
     most = sorted(more.items(), key=lambda one: -one[1])[:TYPES_SHOWN]
     return "  objects more: " + ", ".join(f"{name} {count:+,}" for name, count in most if count > 0)
+
+
+def more_alerts(life: Sequence[Sample]) -> int:
+    """By how many more alerts waited at once in the second half of a life than in the first."""
+    before, after = life[: len(life) // 2], life[len(life) // 2 :]
+    return max(0, max(one.alerts for one in after) - max((one.alerts for one in before), default=0))
 
 
 def without_alerts(counted: dict[str, int]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentd.daemon.alertqueue import PAGE_MAX
 from tests.daemon.harness import Document, Refused, alive
 from tests.faults import census
 from tests.faults.guard import INNOCENT, environ_of
@@ -24,6 +25,7 @@ TURN_S = 5.0
 UNSAVED_S = 8.0
 SCAN_EVERY_S = 3.0
 LOAD_EVERY_S = 60.0
+ALERTS_EVERY_S = 5.0
 GROUP_EMPTY_S = 45.0
 """An empty control group may stay for a start that is put off, say; not for so long."""
 CONFIRM_S = 0.5
@@ -46,6 +48,8 @@ class Sample:
     """Blocks that Python has allocated; None: the daemon hasn't told yet."""
     in_use_bytes: int | None
     """What malloc has given out, to SQLite for one."""
+    alerts: int
+    """How many it keeps for their receivers: a page of what waits for each."""
 
 
 class Looker:
@@ -62,6 +66,8 @@ class Looker:
         self._spent: dict[tuple[str, str, str, str], deque[tuple[float, float]]] = defaultdict(
             deque
         )
+        self._alerts = 0
+        self._alerts_read_s = 0.0
         self._scanned_s = 0.0
         self._empty_since_s: dict[str, float] = {}
         self._weighed_s = time.monotonic()
@@ -113,9 +119,18 @@ class Looker:
                 zombies_of(pid),
                 kept.get("blocks"),
                 kept.get("in_use_bytes"),
+                self._count_alerts(),
             )
         )
         census.ask(self._soak.fleet)
+
+    def _count_alerts(self) -> int:
+        now = time.monotonic()
+        if now - self._alerts_read_s > ALERTS_EVERY_S:
+            self._alerts_read_s = now
+            sinks = self._soak.fleet.ask("alerts")["sinks"]
+            self._alerts = sum(min(sink["waiting"], PAGE_MAX) for sink in sinks)
+        return self._alerts
 
     def _check(self, agent: Document, day: str) -> None:
         if wrong := self._soak.ledger.compare(agent):

@@ -206,11 +206,15 @@ def test_inv11_tokens_that_were_spent_and_are_forgotten_are_found(root: Path) ->
     assert "INV11: sdk0 tokens_total fell from 900 to 100" in "".join(soak.broken)
 
 
-def sample(at_s: float, *, blocks: int, in_use_bytes: int, rss_bytes: int = 60 * MIB) -> Sample:
-    return Sample(at_s, 1, 0, rss_bytes, 200, 10, 0, blocks, in_use_bytes)
+def sample(
+    at_s: float, *, blocks: int, in_use_bytes: int, rss_bytes: int = 60 * MIB, alerts: int = 0
+) -> Sample:
+    return Sample(at_s, 1, 0, rss_bytes, 200, 10, 0, blocks, in_use_bytes, alerts)
 
 
-def life(grown: float, in_use_more: int = 0, rss_from_half: float = 0.0) -> list[Sample]:
+def life(
+    grown: float, in_use_more: int = 0, rss_from_half: float = 0.0, alerts_from_half: int = 0
+) -> list[Sample]:
     """Twenty minutes in which what is kept grows evenly by that part, RSS only from half way on."""
     return [
         sample(
@@ -218,6 +222,7 @@ def life(grown: float, in_use_more: int = 0, rss_from_half: float = 0.0) -> list
             blocks=int(250_000 * (1 + grown * at_s / 1200)),
             in_use_bytes=10 * MIB + int(in_use_more * at_s / 1200),
             rss_bytes=int(60 * MIB * (1 + rss_from_half * max(0, at_s - 600) / 600)),
+            alerts=alerts_from_half if 700 < at_s < 900 else 0,
         )
         for at_s in range(0, 1201, 5)
     ]
@@ -250,6 +255,8 @@ def test_alerts_that_wait_are_no_growth(root: Path, blocks: int, alerts: int, fo
         (life(0.0, in_use_more=20 * MIB), "bytes in use grew"),
         (life(0.0, rss_from_half=0.04), ""),
         (life(0.0, rss_from_half=0.12), "RSS grew"),
+        (life(0.0, rss_from_half=0.07, alerts_from_half=1700), ""),
+        (life(0.0, rss_from_half=0.15, alerts_from_half=1700), "RSS grew"),
         (life(0.12, rss_from_half=0.12)[:170], ""),  # shorter than what can be judged
         ([sample(at_s, blocks=1, in_use_bytes=1, rss_bytes=101 * MIB) for at_s in (0, 9)], "RSS"),
     ],
