@@ -75,15 +75,12 @@ test-guest: $(READY) ## under a real systemd, in a virtual machine kept in .lab;
 	fi
 
 test-newer: $(READY) $(GUEST)/root.ext4 ## the daemon's ends once more, under a kernel that tells how a process ended (6.15)
-	@if $(MAKE) --no-print-directory $(GUEST)/newer/vmlinuz; then \
-	    LAB_KERNEL=newer LAB_ENV=LAB_KERNEL LAB_TIMEOUT=$${LAB_TIMEOUT:-600} \
-	        bash tests/guest/guest.sh run $(GUEST) . tests/guest/run.py ends; \
-	else \
-	    echo "test-newer: not run, no newer kernel is to be had; the guest's own was judged alone"; \
-	fi
-
-$(GUEST)/newer/vmlinuz: tests/guest/guest.sh
-	@$(SUDO) bash tests/guest/guest.sh newer $(GUEST)
+	@[ $(GUEST)/newer/vmlinuz -nt tests/guest/guest.sh ] || $(SUDO) bash tests/guest/guest.sh newer $(GUEST) || { \
+	    [ $$? = 3 ] || exit 1; \
+	    echo "test-newer: not run, the mirror has no newer kernel; the guest's own was judged alone"; \
+	    exit 0; }; \
+	LAB_KERNEL=newer LAB_ENV=LAB_KERNEL LAB_TIMEOUT=$${LAB_TIMEOUT:-600} \
+	    bash tests/guest/guest.sh run $(GUEST) . tests/guest/run.py ends
 
 $(GUEST)/root.ext4: tests/guest/guest.sh pyproject.toml
 	@mkdir -p $(GUEST)

@@ -17,6 +17,7 @@ from typing import Final
 from agentd.daemon import pidfds, procfs, tree
 from agentd.daemon.grounds import Ground, prepared
 from agentd.daemon.kernelwatch import KernelWatch
+from agentd.daemon.leftovers import Leftovers, below
 
 LEAF_PREFIX: Final = "run-"
 
@@ -25,10 +26,6 @@ MARGIN_SHARE: Final = 8
 MARGIN_BYTES_MIN: Final = 32 << 20
 
 FREEZE_MS_MAX: Final = 2_000
-# Until the next try at a leaf that was busy; what lives in it may live for days.
-_BUSY_PAUSE_S: Final = 0.05
-_BUSY_PAUSE_S_MAX: Final = 60.0
-_LINKS_OF_A_LEAF: Final = 2
 _GONE: Final = (errno.ENOENT, errno.ENODEV)
 
 # The kernel's own bound of pid_max is 2 ** 22: nobody ever has this one.
@@ -39,7 +36,7 @@ class CgroupTree:
     """One incarnation's leaf."""
 
     def __init__(
-        self, directory: Path, cgroup: str, watch: KernelWatch, leftovers: "Leftovers"
+        self, directory: Path, cgroup: str, watch: KernelWatch, leftovers: Leftovers
     ) -> None:
         self.cgroup = cgroup
         self.directory = directory
@@ -154,44 +151,6 @@ class CgroupTree:
         self._leftovers.remove([self.directory])
 
 
-class Leftovers:
-    """Leaves that are over, until each could be removed.
-
-    The kernel refuses as long as somebody lives there: a child that a killed daemon left at its
-    gate for a moment more, a stranger that is left alone for days.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._left: set[Path] = set()
-        self._pause_s = _BUSY_PAUSE_S
-        self._timer: asyncio.TimerHandle | None = None
-
-    def remove(self, directories: Iterable[Path]) -> int:
-        """Remove them now, or later; return how many are gone."""
-        wanted = set(directories)
-        left = {one for one in wanted if not _removed(one)}
-        if left - self._left:
-            self._left |= left
-            self._pause_s = _BUSY_PAUSE_S
-            self._wait()
-        return len(wanted) - len(left)
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _wait(self) -> None:
-        self.close()
-        self._timer = self._loop.call_later(self._pause_s, self._try_again)
-
-    def _try_again(self) -> None:
-        self._left = {one for one in self._left if not _removed(one)}
-        self._pause_s = min(2 * self._pause_s, _BUSY_PAUSE_S_MAX)
-        if self._left:
-            self._wait()
-
-
 class CgroupForest:
     """Leaves under one directory of ours."""
 
@@ -220,6 +179,7 @@ class CgroupForest:
         directory = self.ground.mount / cgroup.lstrip("/")
         if directory.name != LEAF_PREFIX + incarnation_id or not directory.is_dir():
             return None
+        self._leftovers.keep(directory)
         return CgroupTree(directory, cgroup, self._watch, self._leftovers)
 
     def prepare_move(self) -> None:
@@ -239,7 +199,7 @@ class CgroupForest:
             if counters(directory / "cgroup.events").get("populated") == 1
         }
 
-    def tidy(self, claimed: Collection[str] = ()) -> int:
+    def tidy(self, claimed: Collection[str]) -> int:
         """Remove the leaves that an earlier daemon left, as soon as each is empty.
 
         Those of the `claimed` incarnations are not touched. Returns how many were empty.
@@ -275,19 +235,9 @@ def counters(path: Path) -> dict[str, int]:
 def _pids(directory: Path) -> list[int]:
     """Return the pids in a group and in the groups that its processes made below it."""
     found = [int(word) for word in (procfs.read(f"{directory}/cgroup.procs") or b"").split()]
-    for below in _below(directory):
-        found += map(int, (procfs.read(f"{below}/cgroup.procs") or b"").split())
+    for one in below(directory):
+        found += map(int, (procfs.read(f"{one}/cgroup.procs") or b"").split())
     return [pid for pid in found if pid]
-
-
-def _below(directory: Path) -> list[Path]:
-    """Return the groups below, deepest first."""
-    try:
-        if directory.stat().st_nlink <= _LINKS_OF_A_LEAF:
-            return []
-        return sorted(directory.glob("**/*/"), reverse=True)
-    except OSError:
-        return []
 
 
 def _alive(pids: Iterable[int]) -> dict[int, int]:
@@ -297,19 +247,6 @@ def _alive(pids: Iterable[int]) -> dict[int, int]:
         if stat is not None and not stat.dead:
             found[pid] = stat.start_time
     return found
-
-
-def _removed(directory: Path) -> bool:
-    """Remove a leaf and the groups below it; False: it is still there."""
-    try:
-        for below in _below(directory):
-            below.rmdir()
-        directory.rmdir()
-    except FileNotFoundError:
-        return not directory.exists()
-    except OSError:  # EBUSY: somebody lives there
-        return False
-    return True
 
 
 def _write(path: Path, text: str) -> None:

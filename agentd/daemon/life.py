@@ -127,7 +127,10 @@ class Life:
         if not store.rebuilt:
             recovery.end_strangers()
         if isinstance(forest, CgroupForest):
-            forest.tidy({run.incarnation_id for run in processes.runs()})
+            claimed = {run.incarnation_id for run in processes.runs()}
+            rows = recorded.spawns
+            claimed |= {rows[name].incarnation_id for name in self._unclaimed & rows.keys()}
+            forest.tidy(claimed)
         parts.performer.carry(found.rows)
         self._civil.use(loaded.config.daemon.timezone)
         fates = self._with_baselines(found.fates)

@@ -263,3 +263,24 @@ async def test_inv12_leaves_that_an_earlier_daemon_left_are_removed_once_they_ar
     claimed.rmdir()
     earlier.close()
     assert not base.parent.exists()
+
+
+@pytest.mark.parametrize("bench", ["cgroup"], indirect=True)
+async def test_inv12_a_leaf_that_is_busy_when_its_run_is_over_goes_once_it_is_empty(
+    bench: Bench, left: SpawnRow
+) -> None:
+    forest = bench.processes.forest
+    assert isinstance(forest, CgroupForest)
+    assert left.cgroup is not None
+    base = forest.ground.mount / left.cgroup.lstrip("/")
+    earlier = CgroupForest(replace(forest.ground, base=base.parent), bench.loop)
+    tree = earlier.attach(left.incarnation_id, left.cgroup)
+    assert tree is not None
+    tree.remove()
+    assert base.exists()
+    assert earlier.attach(left.incarnation_id, left.cgroup) is not None
+    assert earlier._leftovers._left == set()  # a run has it after all
+    tree.remove()
+    kill_pid(left.pid)
+    await bench.until(lambda: not base.exists(), "the end of the leaf")
+    earlier.close()

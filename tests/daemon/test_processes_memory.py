@@ -11,8 +11,9 @@ import pytest
 
 from agentd.core.events import Exited, OomChild, Sampled
 from agentd.daemon import grounds, memory
-from agentd.daemon.cgroups import CgroupForest, CgroupTree, Leftovers
+from agentd.daemon.cgroups import CgroupForest, CgroupTree
 from agentd.daemon.kernelwatch import KernelWatch
+from agentd.daemon.leftovers import Leftovers
 from agentd.daemon.oom import KernelLog
 from tests.daemon.process_bench import PYTHON, Bench, bench, config
 from tests.daemon.test_processes_trees import v1_group

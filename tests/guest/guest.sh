@@ -16,7 +16,7 @@
 #       comes back in DIR/runs/RUN/out (path printed on stderr).
 #       Exit 124: past LAB_TIMEOUT. Exit 125: the guest ended without a code.
 #   guest.sh newer DIR      make DIR/newer/{vmlinuz,initrd}: the newest kernel that the mirror has for
-#       Debian 13 (30 MB), for the same root.ext4
+#       Debian 13 (30 MB), for the same root.ext4. Exit 3: it has none.
 #   guest.sh time DIR       boot, run `true`, print the times
 #
 # Environment of run: LAB_TIMEOUT (seconds, 300), LAB_MEM (MiB, 1024), LAB_CPUS (2),
@@ -37,6 +37,7 @@ NEWER=trixie-backports
 PKGS=systemd,systemd-sysv,dbus,python3,python3-venv,iproute2,procps,kmod,udev,ca-certificates,util-linux,openssl
 
 die() { echo "guest.sh: $*" >&2; exit 125; }
+none() { echo "guest.sh: newer: $*" >&2; exit 3; }
 say() { [ -n "${LAB_QUIET:-}" ] || echo "guest.sh: $*" >&2; }
 
 # Where the kernel's modules are in what was unpacked: /lib, or /usr/lib since Debian 13.
@@ -52,10 +53,14 @@ boot_files() {
     local m at; at=$(modules_of "$w")
     for m in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev \
              drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci drivers/block/virtio_blk drivers/char/virtio_console; do
-        for one in "$at/kernel/$m".ko*; do case $one in
-            *.ko) cp "$one" "$w/ird/mod/";;
-            *.ko.xz) xz -dc "$one" > "$w/ird/mod/$(basename "$one" .xz)";;
-        esac; done
+        for one in "$at/kernel/$m".ko*; do
+            [ -e "$one" ] || continue  # built into the kernel
+            case $one in
+                *.ko) cp "$one" "$w/ird/mod/";;
+                *.ko.xz) "$busybox" xzcat "$one" > "$w/ird/mod/$(basename "$one" .xz)";;
+                *) die "can't unpack $one";;
+            esac
+        done
     done
     cat > "$w/ird/init" <<'I'
 #!/bin/busybox sh
@@ -75,18 +80,19 @@ I
 cmd_newer() {
     local dir=${1:?DIR}; mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
     local w="$dir/build-newer"; rm -rf "$w"; mkdir -p "$w/lists/partial" "$w/cache"
-    local mirror; mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $SUITE" | head -1)
-    [ -n "$mirror" ] || die "newer: no mirror of $SUITE known (apt-get update?)"
+    local mirror; mirror=$(apt-get indextargets --format '$(REPO_URI)' "Origin: Debian" "Codename: $SUITE" | sed -n 1p)
+    [ -n "$mirror" ] || none "no mirror of $SUITE known (apt-get update?)"
     echo "deb $mirror $NEWER main" > "$w/list"
     # apt with this one source, and with places of its own
     local own=(-qq -o Dir::Etc::SourceList="$w/list" -o Dir::Etc::SourceParts=- -o Dir::Cache="$w/cache"
-               -o Dir::State::Lists="$w/lists" -o APT::Sandbox::User=root)
-    apt-get "${own[@]}" update || die "newer: $NEWER is not to be had from $mirror"
+               -o Dir::State::Lists="$w/lists" -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any)
+    apt-get "${own[@]}" update || none "$NEWER is not to be had from the mirror"
     # one package, or since 7.x one each for the kernel and its modules
-    local kpkgs; kpkgs=$(apt-cache "${own[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts \
-        --no-breaks --no-replaces --no-enhances linux-image-cloud-amd64 | grep -xE 'linux-(image|binary|modules)-[0-9].*cloud-amd64' | sort -u)
-    [ -n "$kpkgs" ] || die "newer: $NEWER has no kernel"
-    (cd "$w" && apt-get "${own[@]}" download $kpkgs && apt-get -qq -o APT::Sandbox::User=root download busybox-static)
+    local kpkgs; kpkgs=$({ apt-cache "${own[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts \
+        --no-breaks --no-replaces --no-enhances linux-image-cloud-amd64 | grep -xE 'linux-(image|binary|modules)-[0-9].*cloud-amd64' || :; } | sort -u)
+    [ -n "$kpkgs" ] || none "$NEWER has no kernel"
+    (cd "$w" && apt-get "${own[@]}" download $kpkgs && apt-get -qq -o APT::Sandbox::User=root download busybox-static) \
+        || none "the packages of $NEWER could not be fetched"
     boot_files "$w" "$w/new"
     local kv; kv=$(basename "$(modules_of "$w")")
     mkdir -p "$dir/newer"; mv -f "$w"/new/{vmlinuz,initrd} "$dir/newer/"; rm -rf "$w"
@@ -212,7 +218,7 @@ cmd_run() {
       local v; for v in ${LAB_ENV:-}; do printf 'export %s=%q\n' "$v" "${!v-}"; done
       [ -z "${LAB_REBOOT:-}" ] || printf 'export LAB_REBOOT=1\n'
       printf 'date -s @%s >/dev/null 2>&1\n' "$(date +%s)"; } > "$run/in/lab/in/env"
-    local ex=() p; for p in ${LAB_EXCLUDE-.git .venv .bench-venv .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis __pycache__}; do ex+=(--exclude="$p"); done
+    local ex=() p; for p in ${LAB_EXCLUDE-.git .venv .bench-venv .bench-node .lab .fuzz .soak .mypy_cache .ruff_cache .pytest_cache .hypothesis __pycache__}; do ex+=(--exclude="$p"); done
     tar -C "$run/in" -cf "$run/in.tar" lab
     tar -C "$proj" "${ex[@]}" --transform='s|^\.|project|' --owner=0 --group=0 -rf "$run/in.tar" .
     truncate -s %1M "$run/in.tar"; rm -rf "$run/in"

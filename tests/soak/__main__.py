@@ -65,16 +65,16 @@ def run(root: Path, minutes: float, seed: int) -> list[str]:
     home.mkdir(mode=0o755)
     soak = Soak(home, say=say)
     looker = Looker(soak)
+    whole = False
     try:
         soak.begin()
         soak.fleet.idle_files = idle
         inject_all(soak, looker, minutes, seed)
         quiet(soak, looker, QUIET_S if minutes >= SHORT else 8.0, seed)
         report(soak, looker, minutes)
+        whole = True
     finally:
-        if soak.broken:
-            soak.keep(KEPT / str(seed))
-        soak.close()
+        soak.close(None if whole and not soak.broken else KEPT / str(seed))
     say(f"{len(soak.broken)} broken, seed {seed}" + "".join(f"\n  {one}" for one in soak.broken))
     return soak.broken
 

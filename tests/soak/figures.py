@@ -17,7 +17,7 @@ GROWTH_MAX = 1.05
 then allocators come to have the pages that busy moments need."""
 COUNTS = 2
 TYPES_SHOWN = 8
-SIZES = ("blocks", "in_use_bytes")
+SIZES = ("blocks", "in_use_bytes", "alerts")
 ALERT = "agentd.store.rows.AlertRow"
 ALERT_BLOCKS = 33
 """An alert that waits, with what belongs to it: 379,418 blocks with 4,043, from 243,776."""
@@ -62,7 +62,8 @@ def sizes(soak: Soak, looker: Looker) -> None:
     warm = [one for one in life if one.at_s - life[0].at_s >= min(WARM_UP_S, length_s / 3)]
     tenth = max(1, len(warm) // 10)
     early = middle([one.rss_bytes for one in warm[:tenth]])
-    half_way = middle([one.rss_bytes for one in warm[len(warm) // 2 :][:tenth]])
+    second_half = warm[len(warm) // 2 :]
+    half_way = middle([one.rss_bytes for one in second_half[:tenth]])
     late = middle([one.rss_bytes for one in warm[-tenth:]])
     is_long = length_s >= FLAT_FROM_S
     say = soak.say
@@ -81,7 +82,7 @@ def sizes(soak: Soak, looker: Looker) -> None:
     say(f"  threads {middle(threads)} (at most {max(threads)}), zombies seen at once {zombies}")
     if late > RSS_BYTES_MAX:
         soak.broke(f"RSS grew from {early / MIB:.1f} to {late / MIB:.1f} MiB in one life")
-    alerts = more_alerts(life)
+    alerts = more_alerts(life[: -len(second_half)], second_half)
     say(f"  {alerts} more alerts waited at once in its second half than before")
     if is_long and late > half_way * GROWTH_MAX + alerts * ALERT_BYTES:
         grown = f"{half_way / MIB:.1f} to {late / MIB:.1f} MiB"
@@ -145,10 +146,10 @@ def grown_types(before: dict[str, int], after: dict[str, int]) -> str:
     return "  objects more: " + ", ".join(f"{name} {count:+,}" for name, count in most if count > 0)
 
 
-def more_alerts(life: Sequence[Sample]) -> int:
-    """By how many more alerts waited at once in the second half of a life than in the first."""
-    before, after = life[: len(life) // 2], life[len(life) // 2 :]
-    return max(0, max(one.alerts for one in after) - max((one.alerts for one in before), default=0))
+def more_alerts(before: Sequence[Sample], after: Sequence[Sample]) -> int:
+    """By how many more alerts waited at once in one part of a life than in the part before it."""
+    most = max(one.alerts for one in after)
+    return max(0, most - max((one.alerts for one in before), default=0))
 
 
 def without_alerts(counted: dict[str, int]) -> int:

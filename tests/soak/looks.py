@@ -1,7 +1,6 @@
 """What is looked at all the while: figures of the daemon, and what must hold at every moment."""
 
 import contextlib
-import math
 import os
 import time
 from collections import defaultdict, deque
@@ -9,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.daemon.alertqueue import PAGE_MAX
 from tests.daemon.harness import Document, Refused, alive
 from tests.faults import census
 from tests.faults.guard import INNOCENT, environ_of
@@ -25,7 +23,6 @@ TURN_S = 5.0
 UNSAVED_S = 8.0
 SCAN_EVERY_S = 3.0
 LOAD_EVERY_S = 60.0
-ALERTS_EVERY_S = 5.0
 GROUP_EMPTY_S = 45.0
 """An empty control group may stay for a start that is put off, say; not for so long."""
 CONFIRM_S = 0.5
@@ -49,7 +46,7 @@ class Sample:
     in_use_bytes: int | None
     """What malloc has given out, to SQLite for one."""
     alerts: int
-    """How many it keeps for their receivers: a page of what waits for each."""
+    """How many it keeps in memory for their receivers."""
 
 
 class Looker:
@@ -66,10 +63,9 @@ class Looker:
         self._spent: dict[tuple[str, str, str, str], deque[tuple[float, float]]] = defaultdict(
             deque
         )
-        self._alerts = 0
-        self._alerts_read_s = 0.0
         self._scanned_s = 0.0
         self._empty_since_s: dict[str, float] = {}
+        self._told_groups: set[str] = set()
         self._weighed_s = time.monotonic()
 
     def look(self) -> None:
@@ -119,18 +115,10 @@ class Looker:
                 zombies_of(pid),
                 kept.get("blocks"),
                 kept.get("in_use_bytes"),
-                self._count_alerts(),
+                kept.get("alerts", 0),
             )
         )
         census.ask(self._soak.fleet)
-
-    def _count_alerts(self) -> int:
-        now = time.monotonic()
-        if now - self._alerts_read_s > ALERTS_EVERY_S:
-            self._alerts_read_s = now
-            sinks = self._soak.fleet.ask("alerts")["sinks"]
-            self._alerts = sum(min(sink["waiting"], PAGE_MAX) for sink in sinks)
-        return self._alerts
 
     def _check(self, agent: Document, day: str) -> None:
         if wrong := self._soak.ledger.compare(agent):
@@ -192,9 +180,9 @@ class Looker:
         empty = orphaned_groups(self._soak.fleet.bystander_pid)
         self._empty_since_s = {one: self._empty_since_s.get(one, now) for one in empty}
         for name, since in self._empty_since_s.items():
-            if now - since > GROUP_EMPTY_S:
+            if now - since > GROUP_EMPTY_S and name not in self._told_groups:
+                self._told_groups.add(name)
                 self._soak.broke(f"INV12: {name} is empty since {now - since:.0f} s")
-                self._empty_since_s[name] = math.inf  # told once
 
     # --- processes
 

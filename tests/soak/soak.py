@@ -169,10 +169,12 @@ class Soak:
         self.has_disk = done.returncode == 0
         self.tmpfs_refused = done.stderr.strip()
 
-    def close(self) -> None:
-        """End everything, whatever has happened."""
+    def close(self, kept: Path | None = None) -> None:
+        """End everything, whatever has happened; what tells of it goes to `kept`."""
         self.listener.stop()
         self.fleet.close()
+        if kept is not None:
+            self._keep(kept)
         for receiver in (self.good, self.bad):
             receiver.release()
             receiver.dead()
@@ -183,15 +185,15 @@ class Soak:
             state = str(self.fleet.root / "state")
             subprocess.run(["umount", "-l", state], check=False)
 
-    def keep(self, place: Path) -> None:
-        """Put what tells of it where it stays: the store, recordings and logs."""
-        with self.checked("what is kept"):
-            shutil.rmtree(place, ignore_errors=True)
-            place.mkdir(parents=True)
-            for name in ("state", "logs", "agents.d"):
+    def _keep(self, place: Path) -> None:
+        """Copy the store, recordings and logs to where they stay; the daemon is over."""
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        for name in ("state", "logs", "agents.d"):
+            with self.checked(f"{name} is kept"):
                 shutil.copytree(self.fleet.root / name, place / name)
-            shutil.copy2(self.fleet.root / "stderr", place)
-            self.say(f"kept in {place}: store, recordings, logs")
+        shutil.copy2(self.fleet.root / "stderr", place)
+        self.say(f"kept in {place}: store, recordings, logs")
 
     # --- what is known and what is broken
 

@@ -1,5 +1,6 @@
 """What the soak hears and sees as it goes on: events in order, and control groups left behind."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,13 @@ def test_inv12_a_control_group_in_which_nobody_lives_is_found_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soak = Soak(tmp_path, say=lambda _text: None)
-    soak.fleet.bystander_pid = 1
-    looker = Looker(soak)
-    monkeypatch.setattr(looks, "orphaned_groups", lambda _beside: ["run-x"])
-    for now in (0.0, GROUP_EMPTY_S):
-        looker._look_for_groups(now)
-    assert soak.broken == []
-    for now in (GROUP_EMPTY_S + 1, GROUP_EMPTY_S + 2):
-        looker._look_for_groups(now)
-    soak.fleet.close()
-    assert [("run-x" in one) for one in soak.broken] == [True]
+    with closing(soak.fleet):
+        soak.fleet.bystander_pid = 1
+        looker = Looker(soak)
+        monkeypatch.setattr(looks, "orphaned_groups", lambda _beside: ["run-x"])
+        for now in (0.0, GROUP_EMPTY_S):
+            looker._look_for_groups(now)
+        assert soak.broken == []
+        for now in (GROUP_EMPTY_S + 1, GROUP_EMPTY_S + 2):
+            looker._look_for_groups(now)
+        assert ["run-x" in one for one in soak.broken] == [True]

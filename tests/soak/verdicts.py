@@ -32,6 +32,8 @@ def judge(soak: Soak, looker: Looker) -> None:
     journal: list[Document] = []
     with soak.checked("the journal"):
         journal += soak.fleet.journal()
+    with soak.checked("INV6: the follower has heard of all"):
+        soak.fleet.until_true(lambda: soak.listener.cursor >= journal[-1]["id"])
     _journal(soak, journal)
     for name in ("count", "chatty"):
         _numbered(soak, name)
