@@ -128,9 +128,7 @@ class Life:
             recovery.end_strangers()
         if isinstance(forest, CgroupForest):
             claimed = {run.incarnation_id for run in processes.runs()}
-            rows = recorded.spawns
-            claimed |= {rows[name].incarnation_id for name in self._unclaimed & rows.keys()}
-            forest.tidy(claimed)
+            forest.tidy(claimed | recorded.ids_of(self._unclaimed))
         parts.performer.carry(found.rows)
         self._civil.use(loaded.config.daemon.timezone)
         fates = self._with_baselines(found.fates)
@@ -157,7 +155,7 @@ class Life:
             if incarnation_id not in claimed:
                 os.close(fd)  # of the others, recovery has taken charge
         alive = {incarnation.id for incarnation in self._parts.registry}
-        alive |= {one for one, agent in claimed.items() if agent in self._unclaimed}
+        alive |= recorded.ids_of(self._unclaimed)
         for incarnation_id in (recorded.kept_pidfds.keys() | claimed.keys()) - alive:
             self._parts.givens.manager.drop_fd(incarnation_id)
 

@@ -53,6 +53,10 @@ class Recorded:
         ids |= {row.incarnation_id for row in self.spawns.values()}
         return (ids | {row.incarnation_id for row in self.intents.values()}) - {""}
 
+    def ids_of(self, agents: Collection[str]) -> set[str]:
+        """Return the incarnation ids of these agents' recorded processes."""
+        return {row.incarnation_id for name, row in self.spawns.items() if name in agents}
+
 
 @dataclass(slots=True)
 class Recovery:
