@@ -118,7 +118,7 @@ os.fork() or os._exit(0)
 GROUP_LEFT: Final = """
 from agentd.daemon.cgroups import CgroupForest, CgroupTree
 CgroupTree.remove = lambda self: None
-CgroupForest.tidy = lambda self: 0
+CgroupForest.tidy = lambda self, claimed: 0
 """
 SHOWN_HEALTHIER: Final = """
 import types

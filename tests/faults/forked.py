@@ -96,6 +96,7 @@ class ForkedDaemon(Daemon):
 
     def _spawn(self, words: list[str], env: dict[str, str], fds: Sequence[int] = ()) -> None:
         assert not fds, "a descriptor can be handed to a fresh process only"
+        self.heard()  # what one that is gone has said is not the next one's word
         document = {
             "start": words[-1],
             "argv": words,
