@@ -204,6 +204,8 @@ class Recorder:
         told: Entry = (now_ms, "fleet", fleet)
         if self._behind >= BATCHES_MAX or not (self._entries or fleet != self._fleet):
             return
+        if not self._begin():
+            return  # what there is waits for the next batch
         if fleet != self._fleet:
             self._fleet = fleet
             self._entries.append(told)
@@ -246,11 +248,20 @@ class Recorder:
     # -- in the thread -------------------------------------------------------
 
     def _do(self, work: Callable[[], None]) -> None:
+        self._begin()
+        self._queue.put(work)
+
+    def _begin(self) -> bool:
+        """Have the thread run; False: the host has none left."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-            thread.start()  # where the host has no thread left, the next batch tries again
+            try:
+                thread.start()
+            except RuntimeError as error:
+                log.error("host.short", thread=thread.name, error=error)
+                return False
             self._thread = thread
-        self._queue.put(work)
+        return True
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -309,3 +310,32 @@ async def test_a_mistake_in_it_keeps_nothing_from_the_core(
     assert harness.core.agents["a"].durable.heartbeats == 3
     assert harness.recorder.faults == 1
     harness.recorder.close()
+
+
+def none_left(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+async def test_p4_without_a_thread_it_keeps_what_there_is_until_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = RecorderHarness(tmp_path)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(threading.Thread, "start", none_left)
+        harness.beat()
+        # More often than batches may be on their way at once.
+        for _ in range(2 * recorder.BATCHES_MAX * recorder.EVERY_TICKS):
+            harness.recorder.tick()
+    harness.beat()
+    assert len(said(await harness.lines())) == 2
+    harness.recorder.close()
+
+
+async def test_p4_without_a_thread_it_ends_in_peace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = RecorderHarness(tmp_path)
+    harness.beat()
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    harness.recorder.close()
+    assert not (tmp_path / NAME).exists()
