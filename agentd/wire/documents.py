@@ -188,8 +188,10 @@ def _tokens(agent: Agent, now_ms: int) -> Document:
 
 def _cost(durable: Durable) -> Document:
     """What its run and its day have cost; null where nothing of it is known."""
-    marks = [durable.run] if durable.day is None else [durable.run, durable.day]
-    untold = durable.cycle_unpriced or any(durable.unpriced > mark.unpriced for mark in marks)
+    told = durable.run.unpriced
+    if durable.day is not None:
+        told = min(told, durable.day.unpriced)
+    untold = durable.cycle_unpriced or durable.unpriced > told
     return {
         "run": _spent_usd(durable, durable.run),
         "day": _spent_usd(durable, durable.day) if durable.day is not None else None,

@@ -184,6 +184,23 @@ def _within(done: list[tuple[int, int]], now_ms: int) -> int:
     return sum(tokens for at_ms, tokens in done if now_ms - MINUTE_MS < at_ms <= now_ms)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 5_000)), max_size=60),
+    st.integers(0, 2 * WINDOW_MS),
+)
+def test_the_rate_is_what_was_spent_in_slices_that_began_within_the_window(
+    spends: list[tuple[int, int]], later_ms: int
+) -> None:
+    found, now_ms = detector(), 0
+    for gap_ms, tokens in spends:
+        now_ms += gap_ms
+        found.observe(now_ms, tokens, 0, 0)
+    now_ms += later_ms
+    spent = sum(one.tokens for one in found.slices if one.at_ms > now_ms - WINDOW_MS)
+    rate = found.rate_tokens(now_ms)
+    assert (rate or 0) == spent * MINUTE_MS / WINDOW_MS
+
+
 def test_memory_and_work_stay_bounded_whatever_is_sent() -> None:
     found = detector()
     for number in range(200_000):

@@ -123,6 +123,22 @@ def beating(fleet: Fleet, *tokens: int, every_ms: int = 30_000) -> None:
         fleet.beat("a", fleet.now_ms + every_ms, Heartbeat(tokens=each))
 
 
+@given(st.lists(st.tuples(st.integers(1, 3_000), st.integers(0, 9)), max_size=60))
+def test_the_baseline_is_the_median_of_what_is_kept_whenever_it_is_asked_for(
+    cycles: list[tuple[int, int]],
+) -> None:
+    found = detector(window=40)
+    for tokens, chance in cycles:
+        found.observe(tokens, 0)
+        if chance == 0:
+            found.configure(CostConfig(window=20))
+        if chance == 1:
+            found.restore((7, 8), (), (0, 0))
+        kept = found.tokens.kept
+        expected = float(median(kept)) if found.tokens.seen >= found.cycles_min else None
+        assert found.baseline_tokens() == expected
+
+
 def test_c17_one_cycle_ten_times_as_dear_is_a_warning_and_nothing_else() -> None:
     fleet = running()
     beating(fleet, *[1_000] * 10, 11_000, *[1_000] * 30)

@@ -151,8 +151,11 @@ class RunawayDetector:
         """Tokens a minute within the last window; None: nothing was ever told."""
         if not self.slices and not self.aged and not self.recent:
             return None
-        since_ms = now_ms - self.window_ms
-        spent = sum(one.tokens for one in self.slices if one.at_ms > since_ms)
+        since_ms, spent = now_ms - self.window_ms, self.tokens.spent
+        for one in self.slices:  # what has left the window since the last spend
+            if one.at_ms > since_ms:
+                break
+            spent -= one.tokens
         return spent * MINUTE_MS / self.window_ms
 
     def minutes(self, now_ms: int) -> tuple[tuple[int, int, int, int], ...]:

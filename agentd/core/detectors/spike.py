@@ -41,11 +41,20 @@ class CycleWindow:
     surely_normal: int = 0
     """Up to this a cycle is no spike, for the next `sure_for` cycles."""
     sure_for: int = 0
+    middle: float = 0.0
+    """The median when `middle_of` cycles had been seen; shown more often than it changes."""
+    middle_of: int = -1
 
     def add(self, amount: int) -> None:
         self.kept.append(amount)
         self.seen += 1
         self.sure_for -= 1
+
+    def median(self) -> float:
+        """Return the median of the cycles that are kept; StatisticsError: there are none."""
+        if self.middle_of != self.seen:
+            self.middle, self.middle_of = float(median(self.kept)), self.seen
+        return self.middle
 
     def is_spike(self, amount: int, factor: Fraction) -> bool:
         """Judge exactly: amount > factor x median; and find out what needs no such judgement.
@@ -81,7 +90,7 @@ class SpikeDetector:
         for window in (self.tokens, self.picos):
             if window.kept.maxlen != size:
                 window.kept = deque(window.kept, maxlen=size)
-            window.sure_for = 0
+            window.sure_for, window.middle_of = 0, -1
 
     def observe(self, tokens: int, picos: int) -> Spiked | None:
         """Take one cycle in; `picos` 0: its cost isn't known. Once for spikes in a row."""
@@ -108,7 +117,7 @@ class SpikeDetector:
                 return None
             self.standing = True
             unit = "picos" if window is self.picos else "tokens"
-            return Spiked(unit, amount, float(median(window.kept)), len(window.kept))
+            return Spiked(unit, amount, window.median(), len(window.kept))
         self.standing = False
         if tokens:
             self.tokens.add(tokens)
@@ -124,7 +133,7 @@ class SpikeDetector:
         """Median of the last cycles that told their tokens; None before there are enough."""
         if self.tokens.seen < self.cycles_min:
             return None
-        return float(median(self.tokens.kept))
+        return self.tokens.median()
 
     def restore(
         self, tokens: tuple[int, ...], picos: tuple[int, ...], seen: tuple[int, int]
@@ -133,4 +142,4 @@ class SpikeDetector:
         for window, kept, count in ((self.tokens, tokens, seen[0]), (self.picos, picos, seen[1])):
             window.kept.extend(kept)
             window.seen = max(count, len(window.kept))
-            window.sure_for = 0
+            window.sure_for, window.middle_of = 0, -1
