@@ -52,8 +52,7 @@ def agent_document(
     hosts: Hosts | None = None,
 ) -> Document:
     """One agent of the status document. What is not known is null, never 0."""
-    durable = agent.durable
-    memory = agent.memory
+    durable, memory, has_process = agent.durable, agent.memory, agent.has_process
     return {
         "name": agent.name,
         "intent": agent.intent.value,
@@ -74,11 +73,11 @@ def agent_document(
         "heartbeats": durable.heartbeats,
         "no_progress": beating.evidence(agent, now_ms) or None,
         **_work(agent.telemetry),
-        "rss_bytes": memory.rss_bytes if agent.has_process else None,
+        "rss_bytes": memory.rss_bytes if has_process else None,
         "memory_limit_bytes": int(agent.config.memory.limit_bytes) or None,
-        "memory_forecast_s": _seconds(memory.forecast_ms()) if agent.has_process else None,
-        "cpu_percent": memory.cpu_percent if agent.has_process else None,
-        "processes": memory.processes if agent.has_process else None,
+        "memory_forecast_s": _seconds(memory.forecast_ms()) if has_process else None,
+        "cpu_percent": memory.cpu_percent if has_process else None,
+        "processes": memory.processes if has_process else None,
         "tokens": _tokens(agent, now_ms),
         "cost_usd": _cost(agent.durable),
         "tasks": _tasks(agent),

@@ -1,8 +1,11 @@
 """Latency against an agent's own normal: both sides of each bound."""
 
 import random
+from math import ceil
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.detectors.latency import (
     FACTOR,
@@ -13,6 +16,8 @@ from agentd.core.detectors.latency import (
     LatencyDetector,
 )
 from agentd.core.lines import Call, Heartbeat
+from agentd.core.records import Durable
+from agentd.core.telemetry import LATENCIES_KEPT, Telemetry
 from tests.core.fleet import running
 
 USUAL_MS = 400.0
@@ -120,3 +125,13 @@ def test_a_call_that_failed_says_nothing_of_what_calls_take() -> None:
     for took_ms, ok in [(50.0, True)] * NEEDED + [(60_000.0, False)] * IN_A_ROW:
         fleet.beat("a", None, Call("c", start=False, op="chat", ok=ok, took_ms=took_ms))
     assert not fleet.told("latency.warning")
+
+
+@given(st.lists(st.lists(st.integers(1, 5_000), max_size=4), max_size=90))
+def test_the_p95_is_that_of_what_is_kept_whenever_it_is_asked_for(beats: list[list[int]]) -> None:
+    telemetry, durable, told = Telemetry(), Durable(), list[float]()
+    for latencies in beats:
+        telemetry.fold(Heartbeat(latencies_ms=tuple(map(float, latencies))), durable)
+        told = [*told, *map(float, latencies)][-LATENCIES_KEPT:]
+        expected = sorted(told)[ceil(0.95 * len(told)) - 1] if told else None
+        assert telemetry.latency_p95_ms() == expected
