@@ -331,11 +331,11 @@ def alive(pid: int) -> bool:
 
 
 def read_line(channel: socket.socket) -> bytes:
-    """One line, however it is cut."""
+    """One line, however it is cut, and nothing of the next one."""
     buffer = b""
     while not buffer.endswith(b"\n"):
-        part = channel.recv(65536)
-        if not part:
+        seen = channel.recv(65536, socket.MSG_PEEK)
+        if not seen:
             raise ConnectionError(f"closed after {buffer!r}")
-        buffer += part
+        buffer += channel.recv(seen.find(b"\n") + 1 or len(seen))
     return buffer
