@@ -52,7 +52,7 @@ CALLS: Final = (
 # Of these every one is looked at whatever is injected: to whom a signal went, by which call.
 _SIGNALS: Final = ("kill", "tkill", "tgkill", "pidfd_send_signal")
 _FORKS: Final = ("vfork", "clone")
-_FORKED: Final = re.compile(r"(?:vfork|clone)(?:\(| resumed>).* = (\d+)$", re.MULTILINE)
+_FORKED: Final = re.compile(r"(?:vfork|clone3?)(?:\(| resumed>).* = (\d+)$", re.MULTILINE)
 _CALL: Final = re.compile(r"^(\d+) +(\w+)\((.*)$")
 
 LOOP = "loop"
