@@ -5,12 +5,15 @@ an epoll of their own, whose descriptor asyncio watches.
 """
 
 import asyncio
+import errno
 import os
 import select
 from collections.abc import Callable
 from pathlib import Path
 
 from agentd.daemon import procfs
+from agentd.daemon.log import log
+from agentd.daemon.programs import SHORTAGES
 
 
 class KernelWatch:
@@ -24,17 +27,30 @@ class KernelWatch:
         loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(self, path: Path, changed: Callable[[], None]) -> None:
-        """Call `changed` after each change of `path`; a file that isn't there never changes."""
+        """Call `changed` after each change of `path`.
+
+        A file that isn't there never changes, and nothing is told of one that the host is too
+        short of files or memory to open: whoever waits looks from time to time as well.
+        """
         self.discard(path)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
+        except OSError as error:
+            if error.errno not in SHORTAGES:
+                raise
+            log.error("host.short", path=path, error=error)
+            return
         os.read(fd, 4096)  # only what changes after a reading is told
         try:
             self._epoll.register(fd, select.EPOLLPRI)
-        except PermissionError:  # a plain file, as in a tree made up for a test
+        except OSError as error:
             os.close(fd)
+            if error.errno in SHORTAGES:
+                log.error("host.short", path=path, error=error)
+            elif error.errno != errno.EPERM:  # a plain file, as in a tree made up for a test
+                raise
             return
         self._fds[path] = fd
         self._callbacks[fd] = changed

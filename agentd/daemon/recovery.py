@@ -23,7 +23,7 @@ from agentd.daemon.adoption import Found
 from agentd.daemon.clock import wall_ms
 from agentd.daemon.launch import GATE_SHUT
 from agentd.daemon.log import log
-from agentd.daemon.pidfds import Identity
+from agentd.daemon.pidfds import UNSEEN, Identity
 from agentd.daemon.processes import Processes
 from agentd.daemon.registry import Incarnation
 from agentd.store.rows import Row, SpawnEnded, SpawnIntent, SpawnRow
@@ -151,8 +151,12 @@ class Recovery:
             log.error("adoption.failed", agent=row.agent, pid=row.pid, why=found.evidence)
         if row.incarnation_id not in self.living or not self._end(row):
             recovered.rows.append(SpawnEnded(row.agent, row.incarnation))
-        # Its gate shut when that daemon died: it never became the agent, and nothing ended.
-        never_ran = durable.state is State.STARTING and found.ending.code == GATE_SHUT
+        # Its gate shut when that daemon died: it never became the agent, and nothing ended. Nor did
+        # anything as far as anybody knows where nobody saw the gate open, and nobody the end.
+        is_unseen = found.kind == "gone" and not found.rebooted and found.ending == UNSEEN
+        never_ran = durable.state is State.STARTING and (
+            found.ending.code == GATE_SHUT or (is_unseen and durable.spawned_at_ms is None)
+        )
         recovered.fates[row.agent] = Fate(
             durable,
             code=found.ending.code,

@@ -13,13 +13,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from agentd.core.effects import Freeze, KillTree, Signal, Thaw
 from agentd.core.events import Exited, Froze, SpawnFailed, TreeEmpty
-from agentd.daemon import launch, procfs
+from agentd.daemon import kernelwatch, launch, procfs
 from agentd.daemon.mover import Mover
 from agentd.daemon.offload import THREADS, WAITING_MAX, Offload, TooBusy
 from agentd.daemon.orphans import Orphans
@@ -355,3 +357,21 @@ async def test_p4_without_a_thread_to_move_it_with_a_start_is_tried_again(
     await bench.prepare(config("sleep 600"))
     failed = await bench.event(SpawnFailed)
     assert (failed.shortage, bench.processes.runs()) == (True, [])
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+@pytest.mark.parametrize("bench", ["cgroup"], indirect=True)
+async def test_p8_without_a_descriptor_to_watch_with_an_end_is_told_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    await bench.start(config("sleep 600"))
+
+    def refused(path: Path, _flags: int) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    shim = SimpleNamespace(**{**vars(os), "open": refused})
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(kernelwatch, "os", shim)
+        bench.processes.kill_tree(KillTree("a", 1))
+        await bench.event(Exited)
+        await bench.event(TreeEmpty)
