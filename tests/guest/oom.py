@@ -183,7 +183,7 @@ def restarted(kept_of_slice: str) -> None:
     sh("systemctl", "daemon-reload")
     done = sh("systemctl", "restart", "agentd")
     assert done.returncode == 0, done.stderr
-    for name in (*LIVING, "tree"):
+    for name in LIVING:
         assert wait_for(name, state="running"), agent(name)
 
 
