@@ -185,6 +185,7 @@ def restarted(kept_of_slice: str) -> None:
     assert done.returncode == 0, done.stderr
     for name in LIVING:
         assert wait_for(name, state="running"), agent(name)
+    assert until(lambda: not {"starting", "stopping"} & {one[0] for one in counts().values()})
 
 
 def the_host_kills_an_agent(tally: Tally) -> None:
