@@ -32,6 +32,12 @@ CENSUS_PASSES_MAX: Final = 8
 _RTTIME_LINE: Final = b"Max realtime timeout"
 
 
+_SIGKILL_BIT: Final = 1 << (signal.SIGKILL - 1)
+_FLAGS_AT: Final = 6
+"""Behind the name in /proc/PID/stat; field 9 of all."""
+_PF_EXITING: Final = 0x4
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """One line of /proc/PID/stat, as far as it is needed here."""
@@ -153,6 +159,19 @@ def stat_of(pid: int) -> Stat | None:
     """Return what the kernel says of `pid` now; None when there is no such process."""
     raw = read(f"/proc/{pid}/stat")
     return parse_stat(raw) if raw else None
+
+
+def is_dying(pid: int) -> bool:
+    """Whether it is on its way out, though it is no zombie yet: a large one takes its time.
+
+    SIGKILL is pending (proc(5), SigPnd and ShdPnd), or it exits already (PF_EXITING in its flags).
+    """
+    for line in (read(f"/proc/{pid}/status") or b"").splitlines():
+        name, _, value = line.partition(b":")
+        if name in (b"SigPnd", b"ShdPnd") and int(value, 16) & _SIGKILL_BIT:
+            return True
+    fields = (read(f"/proc/{pid}/stat") or b"").rpartition(b")")[2].split()
+    return len(fields) > _FLAGS_AT and bool(int(fields[_FLAGS_AT]) & _PF_EXITING)
 
 
 def pids() -> Iterator[int]:

@@ -321,6 +321,8 @@ class Run:
         leader = procfs.stat_of(self.pid)
         if self.stage is not Stage.RUNNING or leader is None or leader.dead:
             return
+        if procfs.is_dying(self.pid):
+            return  # it was the leader's kill: its end tells of it
         before, self._oom_seen = self._oom_seen, self.tree.oom_kills() or 0
         evidence = f"memory.events oom_kill {before} -> {self._oom_seen}, pid {self.pid} lives on"
         self.post(OomChild(self.agent, self.incarnation, evidence))

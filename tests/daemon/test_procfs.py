@@ -1,7 +1,10 @@
 """What is read of /proc: lines whose names are hostile, and how a zombie ended."""
 
+import os
+
 import pytest
 
+from agentd.daemon import procfs
 from agentd.daemon.procfs import parse_stat
 
 
@@ -28,3 +31,27 @@ def test_how_a_zombie_ended_is_read_where_it_is_for_us_to_know(
     fields = [state, *["0"] * 49]
     fields[32], fields[49] = str(may_be_told), str(status)
     assert parse_stat(f"42 (a) {' '.join(fields)}".encode()).exit_status == told
+
+
+@pytest.mark.parametrize(
+    ("status", "flags", "dying"),
+    [
+        (b"SigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n", 0x400000, False),
+        (b"SigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n", 0x400000, True),
+        (b"SigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n", 0x400000, True),
+        (b"SigPnd:\t0000000000000000\nShdPnd:\t0000000000004000\n", 0x400000, False),
+        (b"SigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n", 0x40000C, True),
+        (b"", None, False),
+    ],
+)
+def test_a6_who_has_sigkill_pending_or_exits_is_dying(
+    monkeypatch: pytest.MonkeyPatch, status: bytes, flags: int | None, *, dying: bool
+) -> None:
+    stat = b"" if flags is None else b"7 (a) b) R 1 7 7 0 -1 %d 0 0" % flags
+    texts = {"/proc/7/status": status, "/proc/7/stat": stat}
+    monkeypatch.setattr(procfs, "read", texts.get)
+    assert procfs.is_dying(7) is dying
+
+
+def test_who_lives_is_not_dying() -> None:
+    assert not procfs.is_dying(os.getpid())
