@@ -133,6 +133,9 @@ def inv5_acknowledged_is_done_and_done_once(bench: Bench, after: After) -> None:
     """
     operation, attempt = after.operation, after.attempt
     first = attempt.reply
+    if operation.again is not None:  # what the next daemon goes on with is no second effect
+        bench.until(operation.agent, lambda shown: shown["state"] == "running", after.story)
+        bench.until_written(operation.agent)
     if attempt.acknowledged and operation.durable:
         bench.until(operation.agent, operation.expect, f"INV5 not done: {after.story}")
     if attempt.line and operation.replayed:
