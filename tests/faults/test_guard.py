@@ -30,10 +30,10 @@ SLEEP = "time.sleep(0.4)"
 ASKED = 3
 # Beside each run a control group that nobody removes, and a child that nobody reaps.
 REMAINS = """
-import subprocess; from agentd.daemon import cgroups
-lost, remove = [], cgroups._remove
-def leave(directory): lost.append(subprocess.Popen(["true"]))
-cgroups._remove = leave
+import subprocess; from agentd.daemon import leftovers
+lost = []
+def leave(directory): lost.append(subprocess.Popen(["true"])); return True
+leftovers._remove = leave
 """
 
 
