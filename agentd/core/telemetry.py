@@ -30,9 +30,9 @@ class Telemetry:
     dropped: int = 0
     """Lines that never reached the core: over the rate, or dropped by the SDK."""
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
-    p95_ms: float | None = None
-    """As it was when somebody looked last."""
-    ranks_are_old: bool = False
+    _p95_ms: float | None = None
+    """As it was when somebody looked last; looks are more than latencies."""
+    _is_p95_old: bool = False
 
     def fold(self, beat: Heartbeat, durable: Durable) -> None:
         """Take one heartbeat into account; what it spent is the ledger's matter."""
@@ -57,7 +57,7 @@ class Telemetry:
         durable.failures_told += beat.failures
         if beat.latencies_ms:
             self.latencies_ms.extend(beat.latencies_ms)
-            self.ranks_are_old = True
+            self._is_p95_old = True
 
     def note_dropped(self, count: int, lines: Sequence[Line]) -> None:
         """Lines that came and were not heard: they count, and so do those that they tell of."""
@@ -74,7 +74,7 @@ class Telemetry:
 
     def latency_p95_ms(self) -> float | None:
         """Nearest-rank 95th percentile of the latencies kept."""
-        if self.ranks_are_old:
+        if self._is_p95_old:
             ranked = sorted(self.latencies_ms)
-            self.p95_ms, self.ranks_are_old = ranked[ceil(0.95 * len(ranked)) - 1], False
-        return self.p95_ms
+            self._p95_ms, self._is_p95_old = ranked[ceil(0.95 * len(ranked)) - 1], False
+        return self._p95_ms

@@ -10,10 +10,14 @@ import os
 import select
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from agentd.daemon import procfs
 from agentd.daemon.log import log
 from agentd.daemon.programs import SHORTAGES
+
+# It isn't there, or is a plain file, as in a tree made up for a test: epoll refuses those.
+_NEVER_CHANGES: Final = (errno.ENOENT, errno.EPERM)
 
 
 class KernelWatch:
@@ -29,27 +33,21 @@ class KernelWatch:
     def add(self, path: Path, changed: Callable[[], None]) -> None:
         """Call `changed` after each change of `path`.
 
-        A file that isn't there never changes, and nothing is told of one that the host is too
-        short of files or memory to open: whoever waits looks from time to time as well.
+        A file that isn't there never changes. Nothing is told of one that the host is too short
+        of files or memory to watch: whoever waits for an end looks from time to time as well.
         """
         self.discard(path)
+        fd = -1
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno not in SHORTAGES:
-                raise
-            log.error("host.short", path=path, error=error)
-            return
-        os.read(fd, 4096)  # only what changes after a reading is told
-        try:
+            os.read(fd, 4096)  # only what changes after a reading is told
             self._epoll.register(fd, select.EPOLLPRI)
         except OSError as error:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
             if error.errno in SHORTAGES:
                 log.error("host.short", path=path, error=error)
-            elif error.errno != errno.EPERM:  # a plain file, as in a tree made up for a test
+            elif error.errno not in _NEVER_CHANGES:
                 raise
             return
         self._fds[path] = fd

@@ -30,8 +30,6 @@ _SPARE_LOCK: Final = threading.Lock()
 # Each pass but the first takes well under a millisecond; a second is enough as a rule.
 CENSUS_PASSES_MAX: Final = 8
 _RTTIME_LINE: Final = b"Max realtime timeout"
-
-
 _SIGKILL_BIT: Final = 1 << (signal.SIGKILL - 1)
 _FLAGS_AT: Final = 6
 """Behind the name in /proc/PID/stat; field 9 of all."""

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -328,6 +329,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def no_thread_left(_: threading.Thread) -> None:
+    """`threading.Thread.start` on a host that has no thread left."""
+    raise RuntimeError("can't start new thread")
 
 
 def read_line(channel: socket.socket) -> bytes:

@@ -242,45 +242,46 @@ async def test_an_agent_of_a_daemon_with_cgroups_is_adopted_by_one_without(
     assert not alive(left.pid)
 
 
+def forest_of(bench: Bench, left: SpawnRow) -> tuple[CgroupForest, Path]:
+    """The forest that an earlier daemon's leaf stands in, and that leaf."""
+    forest = bench.processes.forest
+    assert isinstance(forest, CgroupForest)
+    assert left.cgroup is not None
+    leaf = forest.ground.mount / left.cgroup.lstrip("/")
+    return CgroupForest(replace(forest.ground, base=leaf.parent), bench.loop), leaf
+
+
 @pytest.mark.parametrize("bench", ["cgroup"], indirect=True)
 async def test_inv12_leaves_that_an_earlier_daemon_left_are_removed_once_they_are_empty(
     bench: Bench, left: SpawnRow
 ) -> None:
-    forest = bench.processes.forest
-    assert isinstance(forest, CgroupForest)
-    assert left.cgroup is not None
-    base = forest.ground.mount / left.cgroup.lstrip("/")
-    earlier = CgroupForest(replace(forest.ground, base=base.parent), bench.loop)
+    earlier, leaf = forest_of(bench, left)
     assert earlier.populated() == {left.incarnation_id: left.cgroup}
-    claimed, empty = base.parent / "run-claimed", base.parent / "run-empty"
+    claimed, empty = leaf.parent / "run-claimed", leaf.parent / "run-empty"
     claimed.mkdir()
     empty.mkdir()
     assert earlier.tidy({"claimed"}) == 1
-    assert (claimed.exists(), empty.exists(), base.exists()) == (True, False, True)
+    assert (claimed.exists(), empty.exists(), leaf.exists()) == (True, False, True)
     kill_pid(left.pid)
-    await bench.until(lambda: not base.exists(), "the end of the agent, and of its leaf")
+    await bench.until(lambda: not leaf.exists(), "the end of the agent, and of its leaf")
     assert claimed.exists()
     claimed.rmdir()
     earlier.close()
-    assert not base.parent.exists()
+    assert not leaf.parent.exists()
 
 
 @pytest.mark.parametrize("bench", ["cgroup"], indirect=True)
 async def test_inv12_a_leaf_that_is_busy_when_its_run_is_over_goes_once_it_is_empty(
     bench: Bench, left: SpawnRow
 ) -> None:
-    forest = bench.processes.forest
-    assert isinstance(forest, CgroupForest)
-    assert left.cgroup is not None
-    base = forest.ground.mount / left.cgroup.lstrip("/")
-    earlier = CgroupForest(replace(forest.ground, base=base.parent), bench.loop)
+    earlier, leaf = forest_of(bench, left)
     tree = earlier.attach(left.incarnation_id, left.cgroup)
     assert tree is not None
     tree.remove()
-    assert base.exists()
+    assert leaf.exists()
     assert earlier.attach(left.incarnation_id, left.cgroup) is not None
     assert earlier._leftovers._left == set()  # a run has it after all
     tree.remove()
     kill_pid(left.pid)
-    await bench.until(lambda: not base.exists(), "the end of the leaf")
+    await bench.until(lambda: not leaf.exists(), "the end of the leaf")
     earlier.close()

@@ -23,6 +23,7 @@ from agentd.daemon.record_segments import NAME, Segments, SegmentsRefused, Span,
 from agentd.daemon.record_traces import trace
 from agentd.daemon.recorder import Recorder
 from agentd.simulate.trace import read_trace
+from tests.daemon.harness import no_thread_left
 
 MAX = 1 << 20
 BOOT = bytes(16)
@@ -312,16 +313,12 @@ async def test_a_mistake_in_it_keeps_nothing_from_the_core(
     harness.recorder.close()
 
 
-def none_left(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
-
-
 async def test_p4_without_a_thread_it_keeps_what_there_is_until_it_has_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = RecorderHarness(tmp_path)
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(threading.Thread, "start", none_left)
+        meanwhile.setattr(threading.Thread, "start", no_thread_left)
         harness.beat()
         # More often than batches may be on their way at once.
         for _ in range(2 * recorder.BATCHES_MAX * recorder.EVERY_TICKS):
@@ -336,6 +333,6 @@ async def test_p4_without_a_thread_it_ends_in_peace(
 ) -> None:
     harness = RecorderHarness(tmp_path)
     harness.beat()
-    monkeypatch.setattr(threading.Thread, "start", none_left)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_left)
     harness.recorder.close()
     assert not (tmp_path / NAME).exists()

@@ -27,7 +27,15 @@ from agentd.daemon.offload import THREADS, WAITING_MAX, Offload, TooBusy
 from agentd.daemon.orphans import Orphans
 from agentd.daemon.sdnotify import Systemd
 from agentd.store import checkpoints
-from tests.daemon.harness import RUN, START_S, WAIT_S, Daemon, daemon, environment
+from tests.daemon.harness import (
+    RUN,
+    START_S,
+    WAIT_S,
+    Daemon,
+    daemon,
+    environment,
+    no_thread_left,
+)
 from tests.daemon.process_bench import Bench, bench, config
 from tests.daemon.test_processes_trees import v1_group
 
@@ -119,11 +127,8 @@ async def test_p8_a_start_that_cannot_be_told_to_go_is_tried_again(
 async def test_p8_without_a_thread_to_prepare_a_start_an_end_is_told_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     mover = bench.processes._mover = Mover(bench.loop)  # as of a daemon that has started nobody
-    monkeypatch.setattr(threading.Thread, "start", none_left)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_left)
     bench.processes.expect_start()
     with pytest.raises(RuntimeError, match="new thread"):
         mover.move(lambda: None, lambda _: None)
@@ -239,12 +244,9 @@ def test_p4_a_daemon_that_can_start_no_thread_says_so_and_ends(daemon: Daemon) -
 async def test_p4_without_a_thread_for_it_a_read_is_asked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def none_left(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     offload = Offload(asyncio.get_running_loop())
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(threading.Thread, "start", none_left)
+        meanwhile.setattr(threading.Thread, "start", no_thread_left)
         with pytest.raises(TooBusy, match="no thread"):
             await offload.run(int)
     assert await offload.run(int) == 0
@@ -350,10 +352,7 @@ async def test_a_child_that_died_before_anybody_attended_is_reaped() -> None:
 async def test_p4_without_a_thread_to_move_it_with_a_start_is_tried_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", none_left)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_left)
     await bench.prepare(config("sleep 600"))
     failed = await bench.event(SpawnFailed)
     assert (failed.shortage, bench.processes.runs()) == (True, [])

@@ -21,8 +21,6 @@ SIZES = ("blocks", "in_use_bytes", "alerts")
 ALERT = "agentd.store.rows.AlertRow"
 ALERT_BLOCKS = 33
 """An alert that waits, with what belongs to it: 379,418 blocks with 4,043, from 243,776."""
-ALERT_BYTES = 2 << 10
-"""As many blocks with the texts of a usual alert take 2.4 kB by tracemalloc."""
 CACHES_BYTES = 8 * MIB
 """SQLite's page caches, which fill as the store grows: 2,000 KiB (store/connection.py) for each of
 four connections."""
@@ -84,7 +82,7 @@ def sizes(soak: Soak, looker: Looker) -> None:
         soak.broke(f"RSS grew from {early / MIB:.1f} to {late / MIB:.1f} MiB in one life")
     alerts = more_alerts(life[: -len(second_half)], second_half)
     say(f"  {alerts} more alerts waited at once in its second half than before")
-    if is_long and late > half_way * GROWTH_MAX + alerts * ALERT_BYTES:
+    if is_long and late > half_way * GROWTH_MAX:
         grown = f"{half_way / MIB:.1f} to {late / MIB:.1f} MiB"
         soak.broke(f"RSS grew from {grown} in the second half of one life")
     _kept(soak, warm, counted_twice(looker), is_long=is_long)

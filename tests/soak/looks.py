@@ -24,7 +24,7 @@ UNSAVED_S = 8.0
 SCAN_EVERY_S = 3.0
 LOAD_EVERY_S = 60.0
 GROUP_EMPTY_S = 45.0
-"""An empty control group may stay for a start that is put off, say; not for so long."""
+"""agentd tries again every 20 s at the most to remove one that was busy when its run was over."""
 CONFIRM_S = 0.5
 INV13_MARGIN_S = 0.5
 

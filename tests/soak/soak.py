@@ -189,11 +189,15 @@ class Soak:
         """Copy the store, recordings and logs to where they stay; the daemon is over."""
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        for name in ("state", "logs", "agents.d"):
+        for name, copy in (
+            ("state", shutil.copytree),
+            ("logs", shutil.copytree),
+            ("agents.d", shutil.copytree),
+            ("stderr", shutil.copy2),
+        ):
             with self.checked(f"{name} is kept"):
-                shutil.copytree(self.fleet.root / name, place / name)
-        shutil.copy2(self.fleet.root / "stderr", place)
-        self.say(f"kept in {place}: store, recordings, logs")
+                copy(self.fleet.root / name, place / name)
+        self.say(f"kept in {place}: {', '.join(sorted(one.name for one in place.iterdir()))}")
 
     # --- what is known and what is broken
 

@@ -41,9 +41,9 @@ class CycleWindow:
     surely_normal: int = 0
     """Up to this a cycle is no spike, for the next `sure_for` cycles."""
     sure_for: int = 0
-    middle: float = 0.0
-    """The median when `middle_of` cycles had been seen; shown more often than it changes."""
-    middle_of: int = -1
+    _median: float = 0.0
+    """As it was when `_median_of` cycles had been seen; it is shown more often than it changes."""
+    _median_of: int | None = None
 
     def add(self, amount: int) -> None:
         self.kept.append(amount)
@@ -52,9 +52,13 @@ class CycleWindow:
 
     def median(self) -> float:
         """Return the median of the cycles that are kept; StatisticsError: there are none."""
-        if self.middle_of != self.seen:
-            self.middle, self.middle_of = float(median(self.kept)), self.seen
-        return self.middle
+        if self._median_of != self.seen:
+            self._median, self._median_of = float(median(self.kept)), self.seen
+        return self._median
+
+    def forget_quick_answers(self) -> None:
+        """Learn that other cycles are kept than were added one by one."""
+        self.sure_for, self._median_of = 0, None
 
     def is_spike(self, amount: int, factor: Fraction) -> bool:
         """Judge exactly: amount > factor x median; and find out what needs no such judgement.
@@ -90,7 +94,7 @@ class SpikeDetector:
         for window in (self.tokens, self.picos):
             if window.kept.maxlen != size:
                 window.kept = deque(window.kept, maxlen=size)
-            window.sure_for, window.middle_of = 0, -1
+            window.forget_quick_answers()
 
     def observe(self, tokens: int, picos: int) -> Spiked | None:
         """Take one cycle in; `picos` 0: its cost isn't known. Once for spikes in a row."""
@@ -142,4 +146,4 @@ class SpikeDetector:
         for window, kept, count in ((self.tokens, tokens, seen[0]), (self.picos, picos, seen[1])):
             window.kept.extend(kept)
             window.seen = max(count, len(window.kept))
-            window.sure_for, window.middle_of = 0, -1
+            window.forget_quick_answers()
