@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab import (
@@ -23,10 +25,10 @@ from lab import (
 )
 
 QUIT = Path("/var/tmp/quit")
-# How many seconds a start of the daemon sleeps first (`run.SCRIPT`), and that it has begun to.
-SLOW, BEGUN = Path("/run/agentd/slow"), Path("/run/agentd/slow.begun")
-SLOW_S = 25
+# While it is there a start of the daemon goes no further (`run.SCRIPT`), and says that it waits.
+HOLD, HELD = Path("/run/agentd/hold"), Path("/run/agentd/hold.held")
 WATCHDOG_S = 20
+PATIENCE_S = 25  # longer than the watchdog's
 # Before, nobody but its parent can know how a process ended.
 REMEMBERS = tuple(int(word) for word in os.uname().release.split(".")[:2]) >= (6, 15)
 OWN = {
@@ -43,11 +45,24 @@ def begin_quitter() -> int:
     return int(agent("quits")["pid"])
 
 
+@contextmanager
+def held_starts() -> Iterator[None]:
+    """Let no start of the daemon go on within."""
+    HELD.unlink(missing_ok=True)
+    HOLD.touch()
+    try:
+        yield
+    finally:
+        HOLD.unlink()
+
+
 def quit_meanwhile(tally: Tally, what: str, pid: int) -> None:
-    """Have it exit with 7 while no daemon looks."""
+    """Have it exit with 7 while no daemon looks: the next one is held."""
+    tally.check(f"{what}: the next daemon is about to start", until(HELD.exists))
     QUIT.touch()
     ended = until(lambda: not alive(pid), 20)
-    tally.check(f"{what}: an agent exits while no daemon looks", ended and not ask("ping"))
+    unheard = not ask("ping", patience_s=1)
+    tally.check(f"{what}: an agent exits while no daemon looks", ended and unheard)
 
 
 def how_it_ended() -> Document:
@@ -66,9 +81,12 @@ def living() -> int:
 def survives(tally: Tally, what: str, end_daemon: int, quitter: int = 0) -> None:
     """Send the daemon a signal, and see it come back with the same agents."""
     before, daemon = pids(), main_pid()
-    os.kill(daemon, end_daemon)
     if quitter:
-        quit_meanwhile(tally, what, quitter)
+        with held_starts():
+            os.kill(daemon, end_daemon)
+            quit_meanwhile(tally, what, quitter)
+    else:
+        os.kill(daemon, end_daemon)
     back = until(
         lambda: main_pid() not in (0, daemon) and of_unit("agentd", "SubState") == "running"
     )
@@ -116,16 +134,15 @@ def reexec_spares_the_agents(tally: Tally) -> None:
     """Replace it by an image that is slower to start than the watchdog is patient."""
     quitter = begin_quitter()
     before, daemon, restarts = pids(), main_pid(), of_unit("agentd", "NRestarts")
-    BEGUN.unlink(missing_ok=True)
-    SLOW.write_text(str(SLOW_S))
-    os.kill(daemon, signal.SIGUSR2)
-    tally.check("g8 SIGUSR2: it becomes another image", until(BEGUN.exists))
-    quit_meanwhile(tally, "g8", quitter)
-    patience = of_unit("agentd", "WatchdogUSec")
-    tally.check("g8: systemd is patient meanwhile", patience == "5min", patience)
-    # It listens on, and answers when it can.
+    with held_starts():
+        os.kill(daemon, signal.SIGUSR2)
+        quit_meanwhile(tally, "g8 SIGUSR2", quitter)
+        patience = of_unit("agentd", "WatchdogUSec")
+        tally.check("g8: systemd is patient meanwhile", patience == "5min", patience)
+        # It listens on, and answers when it can.
+        heard = ask("ping", patience_s=PATIENCE_S)
+        tally.check("g8: longer than the watchdog waits", not heard and main_pid() == daemon)
     fresh = until(lambda: (ask("status").get("daemon") or {}).get("pid") == daemon)
-    SLOW.unlink()
     tally.check("g8: a new daemon answers, with the same pid", fresh and main_pid() == daemon)
     tally.check("g8: it wasn't restarted", of_unit("agentd", "NRestarts") == restarts)
     watched = until(lambda: of_unit("agentd", "WatchdogUSec") == f"{WATCHDOG_S}s", 20)

@@ -80,13 +80,13 @@ def until(holds: Callable[[], object], seconds: float = WAIT_S) -> bool:
     return False
 
 
-def ask(cmd: str, **args: object) -> Document:
-    """Send one command to the daemon; the result, or {} where there is no answer."""
+def ask(cmd: str, patience_s: float = 30, **args: object) -> Document:
+    """Send one command to the daemon; the result, or {} where there is no answer in time."""
     # The same id again would be taken for the same command, sent twice.
     line = json.dumps({"id": uuid.uuid4().hex, "cmd": cmd, "args": args}) + "\n"
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(30)
+            connection.settimeout(patience_s)
             connection.connect(SOCKET)
             connection.sendall(line.encode())
             reply = json.loads(connection.makefile("rb").readline())

@@ -24,13 +24,14 @@ from lab import BASE, CGROUPS, PROJECT, Tally, ask, sh
 
 KEPT = Path(os.environ.get("LAB_OUT", "/lab/out"))
 CONFIG = Path("/etc/agentd")
-# A start of the daemon may be made slow, which its own check beforehand is not.
+# A start of the daemon can be held (`ends.held_starts`), which its own check beforehand is not.
 SCRIPT = """#!/usr/bin/python3
 import os, pathlib, sys, time
-slow = pathlib.Path("/run/agentd/slow")
-if sys.argv[1:2] == ["start"] and "AGENTD_CHECK_START" not in os.environ and slow.exists():
-    slow.with_suffix(".begun").touch()
-    time.sleep(float(slow.read_text()))
+hold = pathlib.Path("/run/agentd/hold")
+if sys.argv[1:2] == ["start"] and "AGENTD_CHECK_START" not in os.environ:
+    while hold.exists():
+        hold.with_suffix(".held").touch()
+        time.sleep(0.1)
 sys.path.insert(0, {project!r})
 from agentd.cli.{module} import main
 main()
