@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from agentd.daemon import limits, pidfds, procfs
 from agentd.daemon.pidfds import UNSEEN, Ending, Identity
-from agentd.daemon.sweep import TOKEN_VARIABLE, incarnation_of
+from agentd.daemon.sweep import LOOKS_MAX, TOKEN_VARIABLE, incarnation_of
 from agentd.store.rows import SpawnRow
 
 # What a start leaves in the environment: the incarnation's id, the agent's name, our socket.
@@ -121,29 +121,54 @@ class Stray:
     """Whether no other process of that incarnation is its ancestor."""
 
 
-async def scan(incarnation_ids: Collection[str], socket: str = "") -> list[Stray]:
-    """Return every living process that was exec'ed with one of these ids in its environment.
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a look at all processes found of ours."""
+
+    strays: list[Stray]
+    is_whole: bool
+    """False: somebody ended before it was known whose it was, and may have left a child."""
+
+
+async def scan(incarnation_ids: Collection[str], socket: str = "") -> Scan:
+    """Find every living process that was exec'ed with one of these ids in its environment.
 
     This finds the child of a daemon that died between its fork and the record of its pid. One
     that hides all but the mark of its limits is named, too, and never leads.
     With `socket`, those whose environment names that socket of ours come with them, whatever
     their id: the children of a daemon that could not record anything at all.
+    It looks again, up to LOOKS_MAX times, while somebody ends too early.
     """
+    for _ in range(LOOKS_MAX):
+        found = await _scan_once(incarnation_ids, socket)
+        if found.is_whole:
+            break
+    return found
+
+
+async def _scan_once(incarnation_ids: Collection[str], socket: str) -> Scan:
     census = await procfs.census()
     owners: dict[int, tuple[str, str]] = {}
     marked: set[int] = set()
+    # Nobody comes into a session from another: in one with a process of nobody's nobody is ours.
+    foreign_sids: set[int] = set()
+    ended_sids: set[int] = set()
     ids_by_mark = {limits.mark_of(one): one for one in incarnation_ids}
-    for stat in census.stats.values():
-        environ = {} if stat.dead else procfs.environ(stat.pid) or {}
+    for stat in census.living():
+        environ = procfs.environ(stat.pid) or {}
         owner, agent, named = (environ.get(name, b"").decode(errors="replace") for name in _MARKS)
         if owner and (owner in incarnation_ids or (socket and named == socket)):
             owners[stat.pid] = owner, agent
-        elif not owner and not stat.dead:
+        elif not owner:
             mark = procfs.rttime_limit(stat.pid)
             if mark is not None and mark in ids_by_mark:
                 owners[stat.pid] = ids_by_mark[mark], ""
                 marked.add(stat.pid)
-    return [
+            elif environ:
+                foreign_sids.add(stat.sid)
+            elif procfs.has_ended(stat.pid):
+                ended_sids.add(stat.sid)
+    strays = [
         Stray(
             pid,
             census.stats[pid].start_time,
@@ -153,6 +178,7 @@ async def scan(incarnation_ids: Collection[str], socket: str = "") -> list[Stray
         )
         for pid, (owner, agent) in owners.items()
     ]
+    return Scan(strays, is_whole=not census.overtaken and ended_sids <= foreign_sids)
 
 
 def _close(fd: int | None) -> None:

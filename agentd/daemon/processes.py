@@ -120,7 +120,9 @@ class Processes:
             return SpawnFailed(agent, incarnation, "called off before it began")
         other = self.living(agent)
         if other is not None:
-            error = f"incarnation {other.incarnation} (pid {other.pid}) still has living processes"
+            error = (
+                f"incarnation {other.incarnation} (pid {other.pid}) may still have living processes"
+            )
             return SpawnFailed(agent, incarnation, error, shortage=True)
         try:
             return self._fork(effect, config, outfit)

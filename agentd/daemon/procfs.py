@@ -63,6 +63,11 @@ class Census:
 
     stats: dict[int, Stat] = field(default_factory=dict)
     children: dict[int, list[int]] = field(default_factory=dict)
+    overtaken: bool = False
+    """Whether it was given up while some still ended before they were read: one may be missing."""
+
+    def living(self) -> list[Stat]:
+        return [stat for stat in self.stats.values() if not stat.dead]
 
     def add(self, stat: Stat) -> None:
         self.stats[stat.pid] = stat
@@ -159,6 +164,12 @@ def stat_of(pid: int) -> Stat | None:
     return parse_stat(raw) if raw else None
 
 
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process any more, or a dead one that nobody has reaped."""
+    stat = stat_of(pid)
+    return stat is None or stat.dead
+
+
 def is_dying(pid: int) -> bool:
     """Whether it is on its way out, though it is no zombie yet: a large one takes its time.
 
@@ -191,15 +202,15 @@ async def census() -> Census:
     for _ in range(CENSUS_PASSES_MAX):
         fresh = [pid for pid in pids() if pid not in listed]
         listed.update(fresh)
-        overtaken = False
+        taken.overtaken = False
         for count, pid in enumerate(fresh, 1):
             stat = stat_of(pid)
-            overtaken |= stat is None or stat.dead
+            taken.overtaken |= stat is None or stat.dead
             if stat is not None:
                 taken.add(stat)
             if count % SLICE == 0:
                 await asyncio.sleep(0)
-        if not overtaken:
+        if not taken.overtaken:
             break
     return taken
 

@@ -77,6 +77,8 @@ class Recovery:
     """Living processes by the incarnation id they were exec'ed with."""
     unknown: dict[str, list[adoption.Stray]] = field(default_factory=dict)
     """Leaders of incarnations that no record tells of, by agent."""
+    all_seen: bool = True
+    """Whether no process can have hidden from the look behind the end of another."""
 
     async def look(self, agents: Collection[str], populated: Collection[str] = ()) -> None:
         """Compare records with processes; `populated` are ids whose cgroups hold processes.
@@ -85,7 +87,9 @@ class Recovery:
         running under the intent up: nobody is left to say otherwise.
         """
         known = self.recorded.incarnation_ids()
-        for stray in await adoption.scan(known, self.socket):
+        seen = await adoption.scan(known, self.socket)
+        self.all_seen = seen.is_whole
+        for stray in seen.strays:
             if stray.incarnation_id in known or not stray.leads:
                 self.living.setdefault(stray.incarnation_id, []).append(stray)
             else:
@@ -149,7 +153,7 @@ class Recovery:
     def _gone(self, row: SpawnRow, found: Found, durable: Durable, recovered: Recovered) -> None:
         if found.kind == "unidentifiable":
             log.error("adoption.failed", agent=row.agent, pid=row.pid, why=found.evidence)
-        if row.incarnation_id not in self.living or not self._end(row):
+        if not self._may_have_left_some(row, found) or not self._end(row):
             recovered.rows.append(SpawnEnded(row.agent, row.incarnation))
         # Its gate shut when that daemon died: it never became the agent, and nothing ended. Nor did
         # anything as far as anybody knows where nobody saw the gate open, and nobody the end.
@@ -165,6 +169,12 @@ class Recovery:
             rebooted=found.rebooted,
             evidence=found.evidence,
         )
+
+    def _may_have_left_some(self, row: SpawnRow, found: Found) -> bool:
+        """Whether a process of this run may live; a control group without any is a proof."""
+        if row.incarnation_id in self.living:
+            return True
+        return not (self.all_seen or row.cgroup or found.rebooted)
 
     def _unrecorded(
         self, name: str, durable: Durable, old: SpawnRow | None, recovered: Recovered

@@ -199,10 +199,14 @@ class SweepForest:
         """Without any environment at the last look: an exec half done has none for a moment."""
         self._waited_for: dict[int, int] = {}
         """Those of the unclear that have had time enough for an exec."""
+        self._foreign_sids: set[int] = set()
+        """Sessions with a process of no tree: nobody joins one, so none in them is of a tree."""
+        self._ended_sids: set[int] = set()
+        """Sessions of those that ended in the last look before it was known whose they were."""
         self._wanted: set[str] = set()
         """Trees of which the latest are to be caught."""
         self.overtaken = False
-        """Whether somebody ended in the last look before it was known whose it was."""
+        """Whether one of a tree may have hidden from the last look behind the end of another."""
         self.missed: set[str | None] = set()
         """Whose orphans of ours were born behind the back of the last look; None: not known."""
 
@@ -314,7 +318,8 @@ class SweepForest:
         """Tell whose each process is, and remember it."""
         claims = Claims(census)
         self._unclear.clear()
-        self.overtaken = False
+        self._foreign_sids.clear()
+        self._ended_sids.clear()
         for roots in self._roots.values():
             claims.take(roots.incarnation_id, roots.living(census))
         for roots in self._roots.values():
@@ -323,6 +328,7 @@ class SweepForest:
             owner = self._owner(pid, claims.census.stats[pid])
             if owner is not None:
                 claims.take(owner, [pid])
+        self.overtaken = census.overtaken or bool(self._ended_sids - self._foreign_sids)
         for incarnation_id, roots in self._roots.items():
             roots.known = {
                 stat.pid: stat.start_time for stat in claims.of(incarnation_id) if not stat.dead
@@ -345,7 +351,10 @@ class SweepForest:
 
     def _owner(self, pid: int, stat: Stat) -> str | None:
         """Find out whose an orphan is: by its token, its output, or the mark in its limits."""
-        if stat.dead or self._without_token.get(pid) == stat.start_time:
+        if stat.dead:
+            return None
+        if self._without_token.get(pid) == stat.start_time:
+            self._foreign_sids.add(stat.sid)
             return None
         environ = procfs.environ(pid)
         owner = _token_in(environ)
@@ -359,10 +368,13 @@ class SweepForest:
         for roots in self._roots.values():
             if mark is not None and roots.mark == mark:
                 return roots.incarnation_id
-        now = procfs.stat_of(pid)
-        self.overtaken |= now is None or now.dead
-        seen = self._unclear if environ == {} else self._without_token
-        seen[pid] = stat.start_time
+        if procfs.has_ended(pid):
+            self._ended_sids.add(stat.sid)
+        elif environ == {}:
+            self._unclear[pid] = stat.start_time
+        else:
+            self._without_token[pid] = stat.start_time
+            self._foreign_sids.add(stat.sid)
         return None
 
 

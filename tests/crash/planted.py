@@ -53,7 +53,7 @@ real = adoption.find
 def find(row, *words):
     return adoption.Found("gone", "planted") if row.agent == "target" else real(row, *words)
 async def scan(*_):
-    return []
+    return adoption.Scan([], True)
 adoption.find, adoption.scan = find, scan
 recovery.Recovery._end = lambda *_: False
 """

@@ -3,6 +3,7 @@
 Each look is made twice where that says something: with py-spy, and as if it were not installed.
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -104,7 +105,8 @@ def start(tmp_path: Path) -> Iterator[Starter]:
     yield begin
     for agent in running:
         for pid in agent.members():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it went with its parent
+                os.kill(pid, signal.SIGKILL)
         agent.process.wait(WAIT_S)
         agent.log.close()
     os.close(folder)
