@@ -246,7 +246,7 @@ class Bench:
         with closing(sqlite3.connect(place, uri=True)) as store:
             return store.execute(words, values).fetchall()
 
-    def wait_for(self, look: Callable[[], bool]) -> bool:
+    def wait_for(self, look: Callable[[], bool], story: str = "") -> bool:
         """Wait until the daemon is dead (False) or `look` says so (True)."""
         process = self.daemon.process
         assert process is not None
@@ -257,7 +257,8 @@ class Bench:
             if look():
                 return True
             time.sleep(0.01)
-        raise AssertionError(f"neither dead nor done\n{self.daemon.log()}")
+        told = f"neither dead nor done; {story}; {threads_of(process.pid)}"
+        raise AssertionError(f"{told}\n{self.daemon.log()}")
 
     def mark_log(self) -> None:
         """From here on, `logged` tells what the daemon logs."""
@@ -295,6 +296,20 @@ class Bench:
             with contextlib.suppress(OSError):
                 kinds[kind_of(str(entry.readlink()))] += 1
         return Counter({kind: count for kind, count in kinds.items() if not kind.endswith(KEPT)})
+
+    def usual_files(self) -> Counter[str]:
+        """Its open files once it was found by who speaks, and has let go of who asked."""
+        heard = self.daemon.status("chatty")["heartbeats"]
+        self.daemon.until("chatty", lambda shown: shown["heartbeats"] > heard)
+        seen = self.open_files()
+
+        def is_same() -> bool:
+            nonlocal seen
+            before, seen = seen, self.open_files()
+            return before == seen
+
+        self.daemon.until_true(is_same)
+        return seen
 
     def restart(self) -> float:
         """Start the next daemon; seconds until it said that it is ready."""
@@ -357,6 +372,16 @@ class Follower:
         whole = buffer[: buffer.rfind(b"\n") + 1]
         lines = [json.loads(line) for line in whole.splitlines()]
         return [line["event"] for line in lines if "event" in line]
+
+
+def threads_of(pid: int) -> list[tuple[int, str, str]]:
+    """Of each thread its id, its state and in which call it waits."""
+    found = []
+    for task in sorted(Path(f"/proc/{pid}/task").iterdir()):
+        with contextlib.suppress(OSError):
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            found.append((int(task.name), state, (task / "syscall").read_text().split()[0]))
+    return found
 
 
 def _is_stopped(pid: int) -> bool:

@@ -85,7 +85,7 @@ def killed_at(
     `watched`: the next one is traced from its first call on until the operation has come to its
     end, which makes it slower; its seconds count all the same.
     """
-    files = None if operation.begins else bench.open_files()
+    files = None if operation.begins else bench.usual_files()
     with under_way(bench, operation, point, KILL, point.part) as trace:
         follower = None if operation.begins else Follower(bench, bench.before.cursor)
         attempt = operation.begin(bench, f"kill-{next(bench.numbers)}")
@@ -137,17 +137,18 @@ def failed_at(bench: Bench, operation: Operation, point: Point, error: str) -> f
         seen = seen or operation.is_over(bench, bench.before.cursor)
         return seen
 
-    files = None if operation.begins else bench.open_files()
+    files = None if operation.begins else bench.usual_files()
     with under_way(bench, operation, point, f"error={error}", point.part) as trace:
         begun = time.monotonic()
         attempt = operation.begin(bench, f"fail-{next(bench.numbers)}")
         refused = attempt.reply is not None and not attempt.acknowledged
+        asked = f"{error} at {point}; {attempt}"
         # Of all threads each has its nth call, those to come too: one error is enough.
         over = refused or bench.wait_for(
-            lambda: is_over() or (point.part == ALL and trace.injected())
+            lambda: is_over() or (point.part == ALL and trace.injected()), asked
         )
-    over = over and (refused or bench.wait_for(is_over))
-    story = f"{operation.name}: {error} at {point}; {attempt}; log: {bench.daemon.log()[-1500:]}"
+    over = over and (refused or bench.wait_for(is_over, asked))
+    story = f"{operation.name}: {asked}; log: {bench.daemon.log()[-1500:]}"
     if not over:
         return refused_to_start(bench, operation, story)
     after = After(operation, attempt, [], trace.calls(), trace.children(), story)
