@@ -138,5 +138,7 @@ def lifeless_ms(agent: Agent, now_ms: int) -> int | None:
 
 def expected_silence_ms(agent: Agent, now_ms: int) -> int | None:
     """How long silence is still explained; None where nothing explains it."""
-    until_ms = max([agent.hold_until_ms or 0, *(call.until_ms for call in agent.calls.values())])
+    until_ms = agent.hold_until_ms or 0
+    if agent.calls:
+        until_ms = max(until_ms, *(call.until_ms for call in agent.calls.values()))
     return until_ms - now_ms if until_ms > now_ms else None

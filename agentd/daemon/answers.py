@@ -32,7 +32,7 @@ from agentd.store.store import Store
 from agentd.wire.commands import Command
 from agentd.wire.counters import with_counters
 from agentd.wire.dependencies import breakers_document
-from agentd.wire.documents import status_document
+from agentd.wire.documents import TransitionsShown, status_document
 from agentd.wire.fleet import fleet_document
 from agentd.wire.replies import PONG
 
@@ -97,6 +97,7 @@ class Answers:
     calendar: Calendar = field(default_factory=Calendar)
     masks: Masks = field(default_factory=Masks)
     """Applied to what agents and their judges have said."""
+    transitions: TransitionsShown = field(default_factory=TransitionsShown)
 
     async def answer(self, command: Command, *, viewer: bool) -> Mapping[str, object]:
         """Return the document asked for.
@@ -157,6 +158,7 @@ class Answers:
             host=self.host,
             open_incidents=self.supervisor.incidents.bound,
             hosts=self.supervisor.hosts,
+            transitions=self.transitions,
         )
         document["fleet"] = fleet_document(self.supervisor)
         shown = self.masks.status(document)

@@ -1,10 +1,11 @@
 """The status document of CONTRACT 6.1, from the core's records; times become seconds here."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from agentd.config.encodable import utc_text
 from agentd.core import beating, budgets, liveness
-from agentd.core.agent import Agent
+from agentd.core.agent import Agent, Transition
 from agentd.core.dependencies import unready
 from agentd.core.hosts import Hosts
 from agentd.core.records import Action, Durable, Mark
@@ -12,6 +13,35 @@ from agentd.core.states import Health, Intent, State
 from agentd.core.telemetry import Telemetry
 
 Document = dict[str, object]
+
+
+@dataclass(slots=True)
+class TransitionsShown:
+    """Agents' changes of state as they are shown, kept from one status to the next."""
+
+    _kept: dict[str, tuple[int, Transition | None, list[Document]]] = field(default_factory=dict)
+
+    def of(self, agent: Agent, distance_ms: int) -> list[Document]:
+        """Return them; `distance_ms` is what wall time is ahead of the core's."""
+        last = agent.transitions[-1] if agent.transitions else None
+        kept = self._kept.get(agent.name)
+        if kept is not None and kept[0] == distance_ms and kept[1] is last:
+            return kept[2]
+        shown: list[Document] = [
+            {
+                "time": utc_text(change.at_ms + distance_ms),
+                "state": change.state.value,
+                "why": change.why,
+            }
+            for change in agent.transitions
+        ]
+        self._kept[agent.name] = distance_ms, last, shown
+        return shown
+
+    def keep_only(self, fleet: Mapping[str, Agent]) -> None:
+        """Forget those of agents that are no more, once there are as many."""
+        if len(self._kept) > 2 * len(fleet):
+            self._kept = {name: kept for name, kept in self._kept.items() if name in fleet}
 
 
 def status_document(
@@ -24,10 +54,21 @@ def status_document(
     host: str,
     open_incidents: Mapping[str, int],
     hosts: Hosts | None = None,
+    transitions: TransitionsShown | None = None,
 ) -> Document:
     """What `status --json` prints, for the agents named; agent → number of its incident."""
+    transitions = transitions or TransitionsShown()
+    transitions.keep_only(fleet)
     agents = [
-        agent_document(fleet[name], fleet, now_ms, wall_ms, open_incidents.get(name), hosts=hosts)
+        agent_document(
+            fleet[name],
+            fleet,
+            now_ms,
+            wall_ms,
+            open_incidents.get(name),
+            hosts=hosts,
+            transitions=transitions,
+        )
         for name in names
     ]
     summary = dict.fromkeys((health.value for health in Health), 0)
@@ -50,6 +91,7 @@ def agent_document(
     open_incident: int | None = None,
     *,
     hosts: Hosts | None = None,
+    transitions: TransitionsShown | None = None,
 ) -> Document:
     """One agent of the status document. What is not known is null, never 0."""
     durable, memory, has_process = agent.durable, agent.memory, agent.has_process
@@ -98,19 +140,8 @@ def agent_document(
         "intent_reason": durable.intent_reason or None,
         "thresholds_s": _thresholds(agent),
         "dropped_lines": agent.telemetry.dropped,
-        "transitions": _transitions(agent, now_ms, wall_ms),
+        "transitions": (transitions or TransitionsShown()).of(agent, wall_ms - now_ms),
     }
-
-
-def _transitions(agent: Agent, now_ms: int, wall_ms: int) -> list[Document]:
-    return [
-        {
-            "time": utc_text(wall_ms - (now_ms - change.at_ms)),
-            "state": change.state.value,
-            "why": change.why,
-        }
-        for change in agent.transitions
-    ]
 
 
 def _action(action: Action, now_ms: int) -> Document:
