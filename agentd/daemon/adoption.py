@@ -150,12 +150,13 @@ async def _scan_once(incarnation_ids: Collection[str], socket: str) -> Scan:
     census = await procfs.census()
     owners: dict[int, tuple[str, str]] = {}
     marked: set[int] = set()
-    # Nobody comes into a session from another: in one with a process of nobody's nobody is ours.
+    # A session is begun or inherited, never joined: where one in it is a stranger, all are.
     foreign_sids: set[int] = set()
     ended_sids: set[int] = set()
     ids_by_mark = {limits.mark_of(one): one for one in incarnation_ids}
     for stat in census.living():
-        environ = procfs.environ(stat.pid) or {}
+        seen = procfs.environ(stat.pid)
+        environ = seen or {}
         owner, agent, named = (environ.get(name, b"").decode(errors="replace") for name in _MARKS)
         if owner and (owner in incarnation_ids or (socket and named == socket)):
             owners[stat.pid] = owner, agent
@@ -164,10 +165,10 @@ async def _scan_once(incarnation_ids: Collection[str], socket: str) -> Scan:
             if mark is not None and mark in ids_by_mark:
                 owners[stat.pid] = ids_by_mark[mark], ""
                 marked.add(stat.pid)
-            elif environ:
-                foreign_sids.add(stat.sid)
-            elif procfs.has_ended(stat.pid):
+            elif not environ and procfs.has_ended(stat.pid):
                 ended_sids.add(stat.sid)
+            elif seen != {}:  # without any it may be in the middle of an exec
+                foreign_sids.add(stat.sid)
     strays = [
         Stray(
             pid,

@@ -200,7 +200,7 @@ class SweepForest:
         self._waited_for: dict[int, int] = {}
         """Those of the unclear that have had time enough for an exec."""
         self._foreign_sids: set[int] = set()
-        """Sessions with a process of no tree: nobody joins one, so none in them is of a tree."""
+        """Sessions with a stranger: one is begun or inherited, never joined, so all in it are."""
         self._ended_sids: set[int] = set()
         """Sessions of those that ended in the last look before it was known whose they were."""
         self._wanted: set[str] = set()

@@ -379,10 +379,15 @@ def threads_of(pid: int) -> list[tuple[int, str, str]]:
     found = []
     for task in sorted(Path(f"/proc/{pid}/task").iterdir()):
         with contextlib.suppress(OSError):
-            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
-            found.append((int(task.name), state, (task / "syscall").read_text().split()[0]))
+            call = (task / "syscall").read_text().split()[0]
+            found.append((int(task.name), _state_of(task), call))
     return found
 
 
 def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return _state_of(Path(f"/proc/{pid}")) == "T"
+
+
+def _state_of(place: Path) -> str:
+    """The letter that /proc has for a process or thread."""
+    return (place / "stat").read_text().rpartition(")")[2].split()[0]

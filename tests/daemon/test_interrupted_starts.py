@@ -1,7 +1,5 @@
 """A start that was cut off: what a later daemon says of it depends on what anybody has seen."""
 
-from typing import Any, cast
-
 import pytest
 
 from agentd.core.records import Durable
@@ -9,10 +7,7 @@ from agentd.core.states import State
 from agentd.daemon.adoption import Found
 from agentd.daemon.launch import GATE_SHUT
 from agentd.daemon.pidfds import Ending
-from agentd.daemon.recovery import Recorded, Recovery
-from agentd.store.rows import SpawnRow
-
-ROW = SpawnRow("a", 1, "run", "token", 7, 100, None, "boot", None, 0)
+from tests.daemon.recoveries import recovery_of
 
 
 @pytest.mark.parametrize(
@@ -34,12 +29,6 @@ def test_g2_inv7_a_start_that_nobody_saw_is_no_end(
     durable = Durable(
         state=State.STARTING, incarnation=1, incarnation_id="run", spawned_at_ms=spawned_at_ms
     )
-    recovery = Recovery(
-        Recorded({"a": durable}, {"a": ROW}, {}),
-        "boot",
-        processes=cast("Any", None),
-        config_of=lambda _: None,
-        welcome=lambda _: None,
-    )
+    recovery = recovery_of(durable)
     recovery.found["a"] = found
     assert recovery.adopt(["a"]).fates["a"].ended is ended

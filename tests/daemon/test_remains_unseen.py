@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
 
 import pytest
 
@@ -16,11 +15,10 @@ from agentd.core.records import Durable
 from agentd.core.states import State
 from agentd.daemon import adoption, procfs
 from agentd.daemon.adoption import Found, Scan
-from agentd.daemon.recovery import Recorded, Recovery
 from agentd.store.rows import SpawnEnded, SpawnRow
+from tests.daemon.recoveries import ROW, recovery_of
 
 SLEEPER = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
-ROW = SpawnRow("a", 1, "run", "token", 7, 100, None, "boot", None, 0)
 GONE = Found("gone", "nobody saw how it ended")
 
 
@@ -82,6 +80,16 @@ async def test_d1_who_ends_in_a_session_of_others_leaves_no_doubt(vanishing: Van
     assert vanishing.ended == 1
 
 
+@pytest.mark.parametrize("vanishing", [(1000, False)], indirect=True)
+async def test_d1_who_may_not_be_read_is_a_stranger_too(
+    vanishing: Vanishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a daemon without rights sees the processes of other users; only empty ones stay so."""
+    monkeypatch.setattr(procfs, "environ", lambda pid: vanishing.environ(pid) and None)
+    assert (await adoption.scan({"run"})).is_whole
+    assert vanishing.ended == 1
+
+
 class Remains:
     """Takes note of whose remains are to be ended."""
 
@@ -113,13 +121,7 @@ async def test_d1_after_a_look_that_is_no_proof_what_a_leader_left_is_looked_for
     monkeypatch.setattr(adoption, "find", lambda *_: found)
     durable = Durable(state=State.RUNNING, incarnation=1, incarnation_id="run")
     remains = Remains()
-    recovery = Recovery(
-        Recorded({"a": durable}, {"a": row}, {}),
-        "boot",
-        processes=cast("Any", remains),
-        config_of=lambda _: None,
-        welcome=lambda _: None,
-    )
+    recovery = recovery_of(durable, row, remains)
     await recovery.look(["a"])
     recovered = recovery.adopt(["a"])
     assert recovered.fates["a"].ended
